@@ -1,0 +1,44 @@
+# How every target of this project is compiled, and where it lands.
+include_guard()
+
+set(CMAKE_CXX_STANDARD 20)
+set(CMAKE_CXX_STANDARD_REQUIRED ON)
+set(CMAKE_CXX_EXTENSIONS OFF)
+set(CMAKE_POSITION_INDEPENDENT_CODE ON)
+set(CMAKE_CXX_SCAN_FOR_MODULES OFF)
+if(NOT CMAKE_BUILD_TYPE)
+  set(CMAKE_BUILD_TYPE Release)
+endif()
+
+set(CMAKE_RUNTIME_OUTPUT_DIRECTORY ${CMAKE_BINARY_DIR}/bin)
+set(CMAKE_LIBRARY_OUTPUT_DIRECTORY ${CMAKE_BINARY_DIR}/lib)
+set(CMAKE_ARCHIVE_OUTPUT_DIRECTORY ${CMAKE_BINARY_DIR}/lib)
+
+find_program(SHOAL_CCACHE ccache)
+if(SHOAL_CCACHE AND NOT CMAKE_CXX_COMPILER_LAUNCHER)
+  set(CMAKE_CXX_COMPILER_LAUNCHER ${SHOAL_CCACHE})
+endif()
+
+add_library(shoal_compile_options INTERFACE)
+target_compile_options(shoal_compile_options INTERFACE
+  -Wall -Wextra -Wpedantic -Wshadow -Wnon-virtual-dtor -Woverloaded-virtual
+  $<$<BOOL:${SHOAL_WARNINGS_AS_ERRORS}>:-Werror>)
+if(SHOAL_SANITIZE)
+  target_compile_options(shoal_compile_options INTERFACE
+    -fsanitize=${SHOAL_SANITIZE} -fno-omit-frame-pointer -fno-sanitize-recover=undefined)
+  target_link_options(shoal_compile_options INTERFACE -fsanitize=${SHOAL_SANITIZE})
+endif()
+
+# shoal_add_library(<folder name> <sources...>): the library target of one folder, as
+# shoal::<folder name>, with its public headers under <folder>/include.
+function(shoal_add_library name)
+  add_library(shoal_${name} ${ARGN})
+  add_library(shoal::${name} ALIAS shoal_${name})
+  target_include_directories(shoal_${name}
+    PUBLIC $<BUILD_INTERFACE:${CMAKE_CURRENT_SOURCE_DIR}/include> $<INSTALL_INTERFACE:include>
+    PRIVATE ${CMAKE_CURRENT_SOURCE_DIR})
+  target_compile_features(shoal_${name} PUBLIC cxx_std_20)
+  target_link_libraries(shoal_${name} PRIVATE $<BUILD_INTERFACE:shoal_compile_options>)
+  set_target_properties(shoal_${name} PROPERTIES
+    VERSION ${PROJECT_VERSION} SOVERSION ${PROJECT_VERSION_MAJOR}.${PROJECT_VERSION_MINOR})
+endfunction()

@@ -1,0 +1,110 @@
+// GPT-2's architecture on a mesh: data-parallel over axis dp, tensor-parallel over axis tp.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <span>
+#include <string>
+#include <vector>
+
+#include <shoal/kernels/local/gemm.hpp>
+#include <shoal/runtime/mesh.hpp>
+#include <shoal/runtime/placement.hpp>
+#include <shoal/runtime/view.hpp>
+
+namespace shoal::models {
+
+/// Size and form of a GPT-2 (Radford et al. 2019), with the names that nanoGPT gave them.
+struct GptConfig {
+  Index vocabulary = 50304;  ///< number of token ids
+  Index block_size = 1024;   ///< longest context, in tokens
+  Index layers = 12;
+  Index heads = 12;          ///< must divide width, and be divisible by the tp axis
+  Index width = 768;         ///< n_embd
+  bool bias = true;          ///< biases in linear layers and LayerNorms
+  float dropout = 0.0f;      ///< probability, in embeddings, attention and residual branches
+  kernels::Precision precision = kernels::Precision::fp32;
+
+  friend bool operator==(const GptConfig&, const GptConfig&) = default;
+};
+
+/// Throws UsageError if no GPT of this form can be laid over `tensor_parallel` ranks: heads that do
+/// not divide, fewer token ids than ranks, extents below 1, a dropout outside [0, 1).
+void check(const GptConfig& config, int tensor_parallel);
+
+/// Number of parameters of the whole model (the tied embedding counted once).
+Index parameter_count(const GptConfig& config);
+/// Floating-point operations of forward and backward for one token in a sequence of `time` tokens:
+/// 6 for each weight in a matrix product, 12·layers·width·time for attention (the PaLM paper's
+/// count, Chowdhery et al. 2022, appendix B).
+double training_flops_per_token(const GptConfig& config, Index time);
+
+/// This rank's share of a batch: `sequences` rows of `time` token ids.
+struct TokenBatch {
+  Index sequences = 0;
+  Index time = 0;
+  const std::int32_t* inputs = nullptr;   ///< [sequences, time]
+  const std::int32_t* targets = nullptr;  ///< [sequences, time]
+  std::int64_t first_sequence = 0;        ///< number, in the global batch of all dp ranks, of row 0
+};
+
+/// A parameter as this rank holds it: a block of the global tensor.
+struct Parameter {
+  std::string name;          ///< as in nanoGPT: "transformer.h.0.attn.c_attn.weight"
+  Shape global;              ///< shape of the whole tensor
+  std::vector<Block> block;  ///< this rank's range in each dimension
+  Index offset = 0;          ///< of this rank's block in parameters()
+  Index size = 0;            ///< elements of this rank's block
+  bool sharded = false;      ///< divided over tp (otherwise every tp rank holds all of it)
+  bool decay = false;        ///< weight decay applies (matrices, not biases and gains)
+};
+
+/// A run of parameters that the optimizer treats alike.
+struct ParameterGroup {
+  Index begin = 0;
+  Index size = 0;
+  bool sharded = false;
+  bool decay = false;
+};
+
+/// The model. Weights live in one flat array a rank, gradients in another (node-shared, so that the
+/// dp all-reduce is one call without a copy). All ranks of the mesh must make the same calls; the tp
+/// ranks of one dp group must pass the same batch.
+class Gpt {
+ public:
+  /// Draws the initial weights from `seed` (GPT-2's scheme: normal 0.02, residual projections
+  /// divided by sqrt(2·layers)); they do not depend on the mesh. `mesh` must outlive the model.
+  Gpt(const GptConfig& config, const Mesh& mesh, std::uint64_t seed);
+  Gpt(Gpt&&) noexcept;
+  ~Gpt();
+
+  const GptConfig& config() const noexcept;
+  const Mesh& mesh() const noexcept;
+
+  /// Forward and backward. Adds `scale` times the gradient of the sum of the token losses to
+  /// gradients(); returns that sum (natural logarithm), of this rank's share of the batch.
+  /// Dropout's random stream is a function of (seed, step, element's global index).
+  double accumulate_gradients(const TokenBatch& batch, double scale, std::uint64_t seed,
+                              std::uint64_t step);
+  /// Forward only, without dropout: the sum of the token losses of this rank's share.
+  double loss(const TokenBatch& batch);
+  /// Forward only: scores of every token id for the token after the last, for each sequence:
+  /// [sequences, vocabulary], whole on every rank.
+  void next_token_logits(const TokenBatch& batch, std::span<float> logits);
+
+  /// This rank's weights and gradients, flat, in the same order.
+  std::span<float> parameters() noexcept;
+  std::span<float> gradients() noexcept;
+  void zero_gradients();
+  /// Sums the gradients over the dp axis.
+  void reduce_gradients();
+
+  std::span<const Parameter> parameter_list() const noexcept;
+  std::span<const ParameterGroup> groups() const noexcept;
+
+ private:
+  struct Impl;
+  std::unique_ptr<Impl> impl_;
+};
+
+}  // namespace shoal::models

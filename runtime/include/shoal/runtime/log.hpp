@@ -1,0 +1,22 @@
+// Messages for people, aware of ranks.
+#pragma once
+
+#include <string_view>
+
+namespace shoal::log {
+
+enum class Level { debug, info, warning, error };
+
+/// Lines below this level are dropped. Default: info, or the environment variable SHOAL_LOG
+/// (debug, info, warning, error).
+void set_level(Level level) noexcept;
+Level level() noexcept;
+
+/// Write one line to standard error. `info` and `warning` speak once for the run (rank 0 only);
+/// `debug` and `error` name the rank and speak on every rank.
+void debug(std::string_view text);
+void info(std::string_view text);
+void warning(std::string_view text);
+void error(std::string_view text);
+
+}  // namespace shoal::log

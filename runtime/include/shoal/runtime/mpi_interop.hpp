@@ -1,0 +1,23 @@
+// The one public header that knows MPI: hand in a communicator of your own, or take ours.
+#pragma once
+
+#include <mpi.h>
+
+#include <string>
+
+#include <shoal/runtime/communicator.hpp>
+
+namespace shoal {
+
+/// The MPI communicator behind `comm`; valid as long as `comm` lives.
+MPI_Comm mpi_handle(const Communicator& comm) noexcept;
+
+/// A Communicator over the same ranks as `comm`, which is duplicated and stays the caller's.
+/// Collective over `comm`. Needs a live Runtime.
+Communicator adopt_communicator(MPI_Comm comm, std::string name);
+
+/// Throws Error with MPI's own text if `code` is not MPI_SUCCESS. Communicators of Shoal return
+/// errors rather than abort.
+void check_mpi(int code, const char* operation);
+
+}  // namespace shoal

@@ -1,0 +1,42 @@
+// Memory that every rank of a node can see.
+#pragma once
+
+#include <optional>
+#include <string>
+
+#include <shoal/runtime/units.hpp>
+
+namespace shoal::node_memory {
+
+/// A place in the shared memory of the node: which process owns it, and where in its heap.
+struct Location {
+  std::int32_t owner = -1;   ///< rank among the ranks of this node (see node_rank)
+  std::uint64_t offset = 0;  ///< bytes from the start of the owner's heap
+};
+
+/// Each rank owns a heap that all ranks of its node map. Allocating is local: no rank waits. Nothing
+/// is left behind in the file system, whatever way the process ends.
+
+/// True if the ranks of this node see each other's heaps. False without a Runtime, or where the
+/// system forbids it (why_not() then says what).
+bool available() noexcept;
+/// Why available() is false; empty if it is true.
+std::string why_not();
+
+/// Zero-filled memory from this rank's heap, aligned to 64 bytes. Throws Error if there is none left.
+void* allocate(Bytes bytes);
+/// Gives memory from allocate() back.
+void release(void* pointer) noexcept;
+
+/// Where `pointer` lies if it points into any heap of this node, nothing otherwise. A few compares.
+std::optional<Location> locate(const void* pointer) noexcept;
+/// The address, in this process, of a place in the node's shared memory.
+void* address(Location location) noexcept;
+
+/// This process's number among the ranks of its node, and how many there are.
+int node_rank() noexcept;
+int node_size() noexcept;
+/// Number among the ranks of the node of a rank of the Runtime's world; -1 if it is on another node.
+int node_rank_of_world(Rank world_rank) noexcept;
+
+}  // namespace shoal::node_memory

@@ -1,0 +1,41 @@
+// What each rank did when: a Chrome/Perfetto trace, and the time spent in communication.
+#pragma once
+
+#include <cstdint>
+#include <string>
+
+#include <shoal/runtime/units.hpp>
+
+namespace shoal::trace {
+
+/// Kinds of work, on separate tracks of each rank.
+enum class Category : std::uint8_t { compute, communication, io };
+
+/// Times a scope. Recorded in the trace if one is being written; the time of outermost
+/// communication spans is counted always. `name` must be a string literal.
+class Span {
+ public:
+  Span(const char* name, Category category, Bytes bytes = 0) noexcept;
+  Span(const Span&) = delete;
+  Span& operator=(const Span&) = delete;
+  ~Span();
+
+ private:
+  const char* name_;
+  std::int64_t start_ns_;
+  Bytes bytes_;
+  Category category_;
+};
+
+/// True while events are being recorded.
+bool recording() noexcept;
+/// Starts recording events (the Runtime does so when it was given a trace file).
+void start();
+/// Time this process has spent in communication spans since it started.
+Seconds communication_time() noexcept;
+
+/// This rank's events so far as Chrome trace-event objects, comma separated, with `rank` as process
+/// id; times relative to `start()`.
+std::string events_json(int rank);
+
+}  // namespace shoal::trace

@@ -1,0 +1,60 @@
+// Waiting for another rank, always bounded.
+#pragma once
+
+#include <functional>
+#include <string>
+
+#include <shoal/runtime/units.hpp>
+
+namespace shoal {
+
+/// How long any wait for another rank may last before it becomes an Error: 300 s, or the environment
+/// variable SHOAL_TIMEOUT in seconds.
+Seconds wait_timeout();
+
+/// True if the node has at least one core (of those this run may use) for each of its ranks: then
+/// waiting ranks may spin. Set by the Runtime from the topology.
+bool ranks_own_their_cores() noexcept;
+
+/// Paces a loop that waits: spins while the rank owns its core, then yields, then sleeps for
+/// moments, and gives up at the deadline. Cheap to make: reads no clock before it first yields.
+///
+///     Waiter waiter;
+///     while (!flag_is_set()) waiter.pause([&] { return Late{"all_reduce over tp", "rank 3 on n1"}; });
+class Waiter {
+ public:
+  /// For the message of the Error at the deadline.
+  struct Late {
+    std::string operation;  ///< what waits
+    std::string whom;       ///< whom it waits for
+  };
+
+  /// One step of waiting. `describe` is called only to make the Error at the deadline.
+  template <class Describe>
+  void pause(Describe&& describe) {
+    if (count_ < spin_limit_) {
+      ++count_;
+      relax();
+      return;
+    }
+    if (!pause_slowly()) fail(describe());
+  }
+
+ private:
+  static void relax() noexcept {
+#if defined(__x86_64__)
+    __builtin_ia32_pause();
+#elif defined(__aarch64__)
+    asm volatile("yield");
+#endif
+  }
+  bool pause_slowly();
+  [[noreturn]] static void fail(const Late& late);
+
+  int spin_limit_ = ranks_own_their_cores() ? 20000 : 0;
+  int count_ = 0;
+  int yields_ = 0;
+  std::int64_t deadline_ns_ = 0;
+};
+
+}  // namespace shoal
