@@ -22,6 +22,7 @@ endif()
 add_library(shoal_compile_options INTERFACE)
 target_compile_options(shoal_compile_options INTERFACE
   -Wall -Wextra -Wpedantic -Wshadow -Wnon-virtual-dtor -Woverloaded-virtual
+  $<$<CXX_COMPILER_ID:GNU>:-Wno-restrict>  # GCC 12 warns of its own std::string (bug 105329)
   $<$<BOOL:${SHOAL_WARNINGS_AS_ERRORS}>:-Werror>)
 if(SHOAL_SANITIZE)
   target_compile_options(shoal_compile_options INTERFACE

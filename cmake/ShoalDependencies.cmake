@@ -9,7 +9,6 @@ find_package(fmt REQUIRED)
 find_package(spdlog REQUIRED)
 find_package(nlohmann_json REQUIRED)
 find_package(CLI11 REQUIRED)
-find_package(dnnl REQUIRED)
 pkg_check_modules(hwloc REQUIRED IMPORTED_TARGET hwloc)
 pkg_check_modules(xxhash REQUIRED IMPORTED_TARGET libxxhash)
 
@@ -22,3 +21,10 @@ find_library(OPENBLAS_LIBRARY NAMES openblas
 add_library(shoal_openblas INTERFACE IMPORTED)
 target_include_directories(shoal_openblas SYSTEM INTERFACE ${OPENBLAS_INCLUDE_DIR})
 target_link_libraries(shoal_openblas INTERFACE ${OPENBLAS_LIBRARY} OpenMP::OpenMP_CXX)
+
+# oneDNN without its CMake package: the one that Debian ships asks for OpenCL, which we do not use.
+find_path(ONEDNN_INCLUDE_DIR dnnl.hpp REQUIRED)
+find_library(ONEDNN_LIBRARY NAMES dnnl REQUIRED)
+add_library(shoal_onednn INTERFACE IMPORTED)
+target_include_directories(shoal_onednn SYSTEM INTERFACE ${ONEDNN_INCLUDE_DIR})
+target_link_libraries(shoal_onednn INTERFACE ${ONEDNN_LIBRARY})

@@ -1,9 +1,7 @@
 // An ordered group of ranks.
 #pragma once
 
-#include <any>
 #include <cstdint>
-#include <functional>
 #include <memory>
 #include <string>
 #include <typeindex>

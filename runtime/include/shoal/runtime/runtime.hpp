@@ -1,6 +1,7 @@
 // The process's membership in a run.
 #pragma once
 
+#include <functional>
 #include <memory>
 #include <string>
 
@@ -40,6 +41,8 @@ class Runtime {
 
   /// All ranks of the run.
   const Communicator& world() const noexcept;
+  /// The same ranks, for what must get through when a collective on world() has failed half-way.
+  const Communicator& control() const noexcept;
   /// The thread level that MPI granted.
   ThreadLevel threads() const noexcept;
   /// True if the Runtime initialised MPI, and so will finalise it.
@@ -56,8 +59,9 @@ class Runtime {
 };
 
 /// The main function of a program on Shoal: makes a Runtime, runs `body`, turns what it throws into
-/// one line on standard error and an exit status. UsageError: 2, printed by rank 0 only, the run ends
-/// in order if all ranks threw. Everything else: 1, and the run is aborted.
+/// one line on standard error and an exit status: 2 for a UsageError, 1 for everything else. If all
+/// ranks threw, the run ends in order, and what all of them say is printed once; if only some did, they
+/// say so and the run is aborted.
 int run_main(const Runtime::Options& options, const std::function<int(Runtime&)>& body);
 
 }  // namespace shoal

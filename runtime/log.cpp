@@ -1,0 +1,68 @@
+#include <shoal/runtime/log.hpp>
+
+#include <spdlog/sinks/stdout_sinks.h>
+#include <spdlog/spdlog.h>
+
+#include <atomic>
+#include <cstdlib>
+#include <memory>
+#include <string>
+
+#include "process_state.hpp"
+
+namespace shoal::log {
+namespace {
+
+Level initial_level() {
+  const char* wish = std::getenv("SHOAL_LOG");
+  const std::string_view text = wish != nullptr ? wish : "info";
+  if (text == "debug") return Level::debug;
+  if (text == "warning") return Level::warning;
+  if (text == "error") return Level::error;
+  return Level::info;
+}
+
+std::atomic<Level>& current() {
+  static std::atomic<Level> level{initial_level()};
+  return level;
+}
+
+spdlog::logger& logger() {
+  static const std::shared_ptr<spdlog::logger> instance = [] {
+    auto made = std::make_shared<spdlog::logger>(
+        "shoal", std::make_shared<spdlog::sinks::stderr_sink_mt>());
+    made->set_level(spdlog::level::trace);
+    made->set_pattern("[shoal %H:%M:%S] %v");
+    made->flush_on(spdlog::level::trace);
+    return made;
+  }();
+  return *instance;
+}
+
+std::string with_rank(std::string_view text) {
+  const int rank = process_rank();
+  return rank < 0 ? std::string(text) : "rank " + std::to_string(rank) + ": " + std::string(text);
+}
+
+}  // namespace
+
+void set_level(Level level) noexcept { current() = level; }
+Level level() noexcept { return current(); }
+
+void debug(std::string_view text) {
+  if (current() <= Level::debug) logger().debug("{}", with_rank(text));
+}
+
+void info(std::string_view text) {
+  if (current() <= Level::info && process_rank() <= 0) logger().info("{}", text);
+}
+
+void warning(std::string_view text) {
+  if (current() <= Level::warning && process_rank() <= 0) logger().warn("warning: {}", text);
+}
+
+void error(std::string_view text) {
+  if (current() <= Level::error) logger().error("error: {}", with_rank(text));
+}
+
+}  // namespace shoal::log

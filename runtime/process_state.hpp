@@ -1,0 +1,12 @@
+// What the parts of runtime/ know of this process beside the Runtime object.
+#pragma once
+
+namespace shoal {
+
+/// Rank in the Runtime's world; -1 while there is none.
+int process_rank() noexcept;
+void set_process_rank(int rank) noexcept;
+/// See ranks_own_their_cores().
+void set_ranks_own_their_cores(bool yes) noexcept;
+
+}  // namespace shoal
