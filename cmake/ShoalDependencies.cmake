@@ -2,6 +2,8 @@
 include_guard()
 
 find_package(MPI REQUIRED COMPONENTS C)
+# Without the C++ bindings that MPI 3 removed: their inline classes would need a library we do not link.
+target_compile_definitions(MPI::MPI_C INTERFACE OMPI_SKIP_MPICXX=1 MPICH_SKIP_MPICXX=1)
 find_package(OpenMP REQUIRED COMPONENTS CXX)
 find_package(Threads REQUIRED)
 find_package(PkgConfig REQUIRED)

@@ -1,0 +1,114 @@
+// Law: a linear layer divided over any number of ranks computes what its serial twin computes,
+// forward and backward.
+#include <shoal/kernels/parallel/linear.hpp>
+
+#include <shoal/runtime/buffer.hpp>
+
+#include "twin.hpp"
+
+namespace shoal::testing {
+namespace {
+
+using kernels::ColumnParallelLinear;
+using kernels::Precision;
+using kernels::RowParallelLinear;
+
+struct Shape2 {
+  Index rows, in, out;
+};
+
+struct Twin {
+  Matrix y, dx, dweight, dbias;
+};
+
+class ParallelLinear : public ::testing::TestWithParam<Shape2> {
+ protected:
+  void SetUp() override {
+    const auto [rows, in, out] = GetParam();
+    std::mt19937_64 generator(test_seed());
+    x = random_matrix(generator, rows * in);
+    weight = random_matrix(generator, out * in);
+    bias = random_matrix(generator, out);
+    dy = random_matrix(generator, rows * out);
+    dweight0 = random_matrix(generator, out * in);
+    dbias0 = random_matrix(generator, out);
+  }
+
+  Twin serial() const {
+    const auto [rows, in, out] = GetParam();
+    const Communicator self = alone();
+    const ColumnParallelLinear layer(self, in, out, Precision::fp32);
+    Twin twin{poisoned(rows * out), poisoned(rows * in), dweight0, dbias0};
+    layer.forward(rows, x.data(), weight.data(), bias.data(), twin.y.data());
+    layer.backward(rows, x.data(), weight.data(), dy.data(), twin.dx.data(), twin.dweight.data(),
+                   twin.dbias.data());
+    return twin;
+  }
+
+  Block mine(Index extent) const { return block_of(extent, world().size(), world().rank()); }
+
+  Matrix x, weight, bias, dy, dweight0, dbias0;
+};
+
+TEST_P(ParallelLinear, SerialTwinIsTheDefinition) {
+  const auto [rows, in, out] = GetParam();
+  const Twin twin = serial();
+  Matrix expected(twin.y.size());
+  for (Index r = 0; r < rows; ++r) {
+    for (Index o = 0; o < out; ++o) {
+      double sum = bias[static_cast<std::size_t>(o)];
+      for (Index i = 0; i < in; ++i) {
+        sum += double{x[static_cast<std::size_t>(r * in + i)]} *
+               double{weight[static_cast<std::size_t>(o * in + i)]};
+      }
+      expected[static_cast<std::size_t>(r * out + o)] = static_cast<float>(sum);
+    }
+  }
+  expect_close(twin.y, expected, in, "y");
+}
+
+TEST_P(ParallelLinear, ColumnEqualsTwin) {
+  const auto [rows, in, out] = GetParam();
+  const Twin twin = serial();
+  const Block block = mine(out);
+  const ColumnParallelLinear layer(world(), in, block.size, Precision::fp32);
+  const Matrix w = rows_of(weight, in, block);
+  const Matrix b = rows_of(bias, 1, block);
+  const Matrix local_dy = cols_of(dy, out, block);
+  Matrix y = poisoned(rows * block.size);
+  Matrix dx = poisoned(rows * in);
+  Matrix dw = rows_of(dweight0, in, block);
+  Matrix db = rows_of(dbias0, 1, block);
+  layer.forward(rows, x.data(), w.data(), b.data(), y.data());
+  layer.backward(rows, x.data(), w.data(), local_dy.data(), dx.data(), dw.data(), db.data());
+  expect_close(y, cols_of(twin.y, out, block), in, "y");
+  expect_close(dx, twin.dx, out, "dx");
+  expect_close(dw, rows_of(twin.dweight, in, block), rows, "dweight");
+  expect_close(db, rows_of(twin.dbias, 1, block), rows, "dbias");
+}
+
+TEST_P(ParallelLinear, RowEqualsTwin) {
+  const auto [rows, in, out] = GetParam();
+  const Twin twin = serial();
+  const Block block = mine(in);
+  const RowParallelLinear layer(world(), block.size, out, Precision::fp32);
+  const Matrix w = cols_of(weight, in, block);
+  const Matrix local_x = cols_of(x, in, block);
+  const Buffer<float> y(rows * out, Memory::node_shared);
+  Matrix dx = poisoned(rows * block.size);
+  Matrix dw = cols_of(dweight0, in, block);
+  Matrix db = dbias0;
+  layer.forward(rows, local_x.data(), w.data(), bias.data(), y.data());
+  layer.backward(rows, local_x.data(), w.data(), dy.data(), dx.data(), dw.data(), db.data());
+  expect_close(Matrix(y.begin(), y.end()), twin.y, in, "y");
+  expect_close(dx, cols_of(twin.dx, in, block), out, "dx");
+  expect_close(dw, cols_of(twin.dweight, in, block), rows, "dweight");
+  expect_close(db, twin.dbias, rows, "dbias");
+}
+
+INSTANTIATE_TEST_SUITE_P(Shapes, ParallelLinear,
+                         ::testing::Values(Shape2{1, 8, 8}, Shape2{5, 16, 24}, Shape2{33, 17, 29},
+                                           Shape2{64, 128, 96}, Shape2{7, 3, 2}));
+
+}  // namespace
+}  // namespace shoal::testing
