@@ -50,8 +50,10 @@ class Reporter : public ::testing::EmptyTestEventListener {
       return;
     }
     if (echoing_) return;
-    report_ += (part.file_name() ? std::string(part.file_name()) : std::string("no file")) + ":" +
-               std::to_string(part.line_number()) + ": " + part.message();
+    if (part.file_name()) {
+      report_ += std::string(part.file_name()) + ":" + std::to_string(part.line_number()) + ": ";
+    }
+    report_ += part.message();
     if (report_.back() != '\n') report_ += '\n';
   }
 

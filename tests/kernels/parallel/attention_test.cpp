@@ -40,13 +40,13 @@ struct Problem {
   Matrix x, dy, qkv_weight, qkv_bias, proj_weight, proj_bias;
 
   explicit Problem(Index head_count) : heads(head_count), width(head_count * head_dim) {
-    std::mt19937_64 generator(test_seed());
-    x = random_matrix(generator, rows * width);
-    dy = random_matrix(generator, rows * width);
-    qkv_weight = random_matrix(generator, 3 * width * width);
-    qkv_bias = random_matrix(generator, 3 * width);
-    proj_weight = random_matrix(generator, width * width);
-    proj_bias = random_matrix(generator, width);
+    std::mt19937_64 random = generator();
+    x = random_matrix(random, rows * width);
+    dy = random_matrix(random, rows * width);
+    qkv_weight = random_matrix(random, 3 * width * width);
+    qkv_bias = random_matrix(random, 3 * width);
+    proj_weight = random_matrix(random, width * width);
+    proj_bias = random_matrix(random, width);
     // Scores of order one: softmax is then neither flat nor one-hot.
     for (float& value : qkv_weight) value /= std::sqrt(static_cast<float>(width));
   }
@@ -81,7 +81,7 @@ class ParallelAttention : public ::testing::TestWithParam<float> {};
 
 TEST_P(ParallelAttention, EqualsTwin) {
   const Problem problem(2 * world().size());
-  const Dropout dropout{GetParam(), {test_seed(), 3, 7}};
+  const Dropout dropout{GetParam(), {seed(), 3, 7}};
   const Communicator self = alone();
   const Result twin = problem.run(self, dropout);
   const Result mine = problem.run(world(), dropout);

@@ -15,12 +15,12 @@ TEST_P(ParallelEmbedding, EqualsWholeTable) {
   const Index vocabulary = GetParam();
   const Index width = 13;
   const Index rows = 57;
-  std::mt19937_64 generator(test_seed());
-  const Matrix table = random_matrix(generator, vocabulary * width);
-  const Matrix dout = random_matrix(generator, rows * width);
+  std::mt19937_64 random = generator();
+  const Matrix table = random_matrix(random, vocabulary * width);
+  const Matrix dout = random_matrix(random, rows * width);
   std::uniform_int_distribution<std::int32_t> any(0, static_cast<std::int32_t>(vocabulary - 1));
   std::vector<std::int32_t> tokens(rows);
-  for (auto& token : tokens) token = any(generator);
+  for (auto& token : tokens) token = any(random);
 
   const kernels::VocabParallelEmbedding layer(world(), vocabulary, width);
   const Matrix local = rows_of(table, width, layer.ids());

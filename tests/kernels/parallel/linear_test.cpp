@@ -25,13 +25,13 @@ class ParallelLinear : public ::testing::TestWithParam<Shape2> {
  protected:
   void SetUp() override {
     const auto [rows, in, out] = GetParam();
-    std::mt19937_64 generator(test_seed());
-    x = random_matrix(generator, rows * in);
-    weight = random_matrix(generator, out * in);
-    bias = random_matrix(generator, out);
-    dy = random_matrix(generator, rows * out);
-    dweight0 = random_matrix(generator, out * in);
-    dbias0 = random_matrix(generator, out);
+    std::mt19937_64 random = generator();
+    x = random_matrix(random, rows * in);
+    weight = random_matrix(random, out * in);
+    bias = random_matrix(random, out);
+    dy = random_matrix(random, rows * out);
+    dweight0 = random_matrix(random, out * in);
+    dbias0 = random_matrix(random, out);
   }
 
   Twin serial() const {

@@ -22,10 +22,10 @@ using Matrix = std::vector<float>;
 inline Communicator alone() { return world().split(world().rank(), 0, "alone"); }
 
 /// Normal deviates from a generator that is seeded alike on every rank.
-inline Matrix random_matrix(std::mt19937_64& generator, Index count) {
+inline Matrix random_matrix(std::mt19937_64& random, Index count) {
   std::normal_distribution<float> normal;
   Matrix matrix(static_cast<std::size_t>(count));
-  for (float& value : matrix) value = normal(generator);
+  for (float& value : matrix) value = normal(random);
   return matrix;
 }
 

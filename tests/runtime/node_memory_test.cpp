@@ -1,0 +1,103 @@
+// Law: what one rank writes into node-shared memory every rank of the node reads, at the address
+// that its location translates to; released memory comes back zeroed.
+#include <shoal/runtime/node_memory.hpp>
+
+#include <gtest/gtest.h>
+#include <mpi.h>
+
+#include <cstring>
+#include <numeric>
+#include <vector>
+
+#include <shoal/runtime/buffer.hpp>
+#include <shoal/runtime/error.hpp>
+#include <support/random.hpp>
+#include <support/world.hpp>
+
+namespace shoal::testing {
+namespace {
+
+class NodeMemory : public ::testing::Test {
+ protected:
+  void SetUp() override {
+    if (!node_memory::available()) GTEST_SKIP() << node_memory::why_not();
+  }
+};
+
+TEST_F(NodeMemory, EveryRankReadsWhatEveryRankWrote) {
+  constexpr Index count = 100'003;
+  const Buffer<std::int64_t> mine(count, Memory::node_shared);
+  std::iota(mine.begin(), mine.end(), std::int64_t{1000} * world().rank());
+  const auto location = node_memory::locate(mine.data());
+  ASSERT_TRUE(location.has_value());
+  EXPECT_EQ(location->owner, node_memory::node_rank());
+  std::vector<node_memory::Location> all(static_cast<std::size_t>(world().size()));
+  MPI_Allgather(&*location, sizeof *location, MPI_BYTE, all.data(), sizeof *location, MPI_BYTE,
+                MPI_COMM_WORLD);
+  for (Rank rank = 0; rank < world().size(); ++rank) {
+    const auto* theirs = static_cast<const std::int64_t*>(
+        node_memory::address(all[static_cast<std::size_t>(rank)]));
+    EXPECT_EQ(theirs[0], 1000 * rank);
+    EXPECT_EQ(theirs[count - 1], 1000 * rank + count - 1);
+  }
+  MPI_Barrier(MPI_COMM_WORLD);  // nobody frees what another still reads
+}
+
+TEST_F(NodeMemory, PrivateMemoryIsNotLocated) {
+  const int on_stack = 0;
+  const Buffer<float> local(1000);
+  EXPECT_FALSE(node_memory::locate(&on_stack).has_value());
+  EXPECT_FALSE(node_memory::locate(local.data()).has_value());
+}
+
+TEST_F(NodeMemory, BlocksAreZeroAlignedAndApart) {
+  std::mt19937_64 random = generator(static_cast<std::uint64_t>(world().rank()));
+  std::uniform_int_distribution<Bytes> sizes(0, 300'000);
+  struct Piece {
+    unsigned char* data;
+    Bytes bytes;
+    unsigned char mark;
+  };
+  std::vector<Piece> pieces;
+  for (int round = 0; round < 400; ++round) {
+    if (pieces.size() > 20) {
+      const std::size_t victim = random() % pieces.size();
+      for (Bytes i = 0; i < pieces[victim].bytes; ++i) {
+        ASSERT_EQ(pieces[victim].data[i], pieces[victim].mark) << "blocks overlap";
+      }
+      node_memory::release(pieces[victim].data);
+      pieces.erase(pieces.begin() + static_cast<std::ptrdiff_t>(victim));
+    }
+    const Bytes bytes = sizes(random);
+    auto* data = static_cast<unsigned char*>(node_memory::allocate(bytes));
+    ASSERT_EQ(reinterpret_cast<std::uintptr_t>(data) % 64, 0u);
+    for (Bytes i = 0; i < bytes; ++i) ASSERT_EQ(data[i], 0) << "not zero at " << i;
+    const auto mark = static_cast<unsigned char>(1 + round % 255);
+    std::memset(data, mark, bytes);
+    pieces.push_back({data, bytes, mark});
+  }
+  for (const Piece& piece : pieces) node_memory::release(piece.data);
+}
+
+TEST_F(NodeMemory, TooMuchIsAnError) {
+  EXPECT_THROW(node_memory::allocate(Bytes{1} << 50), Error);
+}
+
+TEST(Buffer, IsZeroAlignedAndMovable) {
+  for (const Memory memory : {Memory::local, Memory::node_shared}) {
+    for (const Index count : {Index{0}, Index{1}, Index{1000}, Index{1} << 20}) {
+      Buffer<float> buffer(count, memory);
+      EXPECT_EQ(buffer.size(), count);
+      EXPECT_EQ(reinterpret_cast<std::uintptr_t>(buffer.data()) % 64, 0u);
+      for (const float value : buffer) ASSERT_EQ(value, 0.0f);
+      const float* before = buffer.data();
+      const Buffer<float> moved = std::move(buffer);
+      EXPECT_EQ(moved.data(), before);
+    }
+  }
+}
+
+TEST(Buffer, TooMuchIsAnError) { EXPECT_THROW(Buffer<float>(Index{1} << 55), Error); }
+
+}  // namespace
+}  // namespace shoal::testing
