@@ -7,7 +7,7 @@ namespace shoal {
 
 struct NodeCpus {
   int ranks = 1;            ///< ranks on this node
-  int all = 1;              ///< hardware threads that any of them may run on
+  int all = 0;              ///< hardware threads that any of them may run on
   int own_cores = 1;        ///< cores this rank may run on
   int ranks_with_same = 0;  ///< ranks, this one included, bound to exactly these
   double quota = 0;         ///< cores' worth of time the control group grants; 0: no limit

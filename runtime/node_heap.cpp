@@ -71,7 +71,6 @@ void* NodeHeap::allocate(Bytes bytes) {
     if (start > begin) free_[begin] = start - begin;
     if (start + size < begin + length) free_[start + size] = begin + length - (start + size);
     used_[start] = size;
-    if (!has_pages) std::memset(base_ + start, 0, size);
     return base_ + start;
   }
   throw Error("node-shared memory",
@@ -87,14 +86,12 @@ void NodeHeap::release(void* pointer) noexcept {
   if (block == used_.end()) return;
   auto [begin, size] = *block;
   used_.erase(block);
-  if (size >= large) {
-    // Holes read as zeros, which is what the next owner is promised. Where the system cannot punch
-    // them, write the zeros.
-    if (fallocate(fd_, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, static_cast<off_t>(begin),
-                  static_cast<off_t>(size)) != 0) {
-      std::memset(base_ + begin, 0, size);
-    }
-  }
+  // Free memory always reads as zeros, which is what the next owner is promised. A large block's
+  // pages go back to the system, and the hole reads as zeros.
+  const bool punched =
+      size >= large && fallocate(fd_, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE,
+                                 static_cast<off_t>(begin), static_cast<off_t>(size)) == 0;
+  if (!punched) std::memset(base_ + begin, 0, size);
   const auto after = free_.lower_bound(begin);
   if (after != free_.end() && begin + size == after->first) {
     size += after->second;

@@ -1,0 +1,291 @@
+#include <shoal/models/gpt.hpp>
+
+#include <algorithm>
+#include <string>
+#include <utility>
+
+#include <shoal/collectives/all_gather.hpp>
+#include <shoal/collectives/all_reduce.hpp>
+#include <shoal/kernels/local/activation.hpp>
+#include <shoal/kernels/local/norm.hpp>
+#include <shoal/kernels/parallel/cross_entropy.hpp>
+#include <shoal/kernels/parallel/embedding.hpp>
+#include <shoal/runtime/buffer.hpp>
+#include <shoal/runtime/error.hpp>
+#include <shoal/runtime/trace.hpp>
+
+#include "gpt_block.hpp"
+#include "gpt_parameters.hpp"
+
+namespace shoal::models {
+namespace {
+
+using trace::Category;
+using trace::Span;
+
+constexpr float norm_epsilon = 1e-5f;
+// Logits exist for this many rows at a time: a vocabulary is some fifty times wider than the model.
+constexpr Index logit_rows = 1024;
+constexpr std::uint32_t embedding_site = 1u << 29;
+
+GptConfig checked(const GptConfig& config, const Mesh& mesh) {
+  check(config, mesh.axis("tp").size());
+  return config;
+}
+
+}  // namespace
+
+struct Gpt::Impl {
+  Impl(const GptConfig& gpt_config, const Mesh& over, std::uint64_t seed);
+
+  void make_room(Index batch, Index time);
+  Pass start(const TokenBatch& batch) const;
+  void embed(const Pass& pass, const TokenBatch& batch, float* out);
+  const float* forward_blocks(const Pass& pass, const TokenBatch& batch);
+  double head(const Pass& pass, const std::int32_t* targets, double scale, bool with_gradient);
+  void backward_blocks(const Pass& pass, const TokenBatch& batch);
+
+  const float* weight(Index offset) const {
+    return offset < 0 ? nullptr : parameters.data() + offset;
+  }
+  float* gradient(Index offset) const {
+    return offset < 0 ? nullptr : gradients.data() + offset;
+  }
+
+  GptConfig config;
+  const Mesh* mesh;
+  ParameterLayout layout;
+  Buffer<float> parameters;
+  Buffer<float> gradients;
+  kernels::VocabParallelEmbedding embedding;
+  kernels::VocabParallelCrossEntropy cross_entropy;
+  kernels::ColumnParallelLinear output;  // its weight is the embedding's
+  std::vector<GptBlock> blocks;
+
+  // Room for the largest batch seen.
+  Index room_batch = 0;
+  Index room_time = 0;
+  std::vector<BlockActivations> saved;
+  std::vector<BlockWorkspace> work;  // one, or none before the first batch
+  Buffer<float> final_input, final_norm, final_mean, final_rstd;
+  Buffer<float> dx, dhidden, logits;
+};
+
+Gpt::Impl::Impl(const GptConfig& gpt_config, const Mesh& over, std::uint64_t seed)
+    : config(checked(gpt_config, over)),
+      mesh(&over),
+      layout(lay_out_parameters(config, over.axis("tp").size(), over.axis("tp").rank())),
+      parameters(layout.size),
+      gradients(layout.size,
+                over.axis("dp").size() > 1 ? Memory::node_shared : Memory::local),
+      embedding(over.axis("tp"), config.vocabulary, config.width),
+      cross_entropy(over.axis("tp"), config.vocabulary),
+      output(over.axis("tp"), config.width, embedding.ids().size, config.precision) {
+  for (Index layer = 0; layer < config.layers; ++layer) {
+    blocks.emplace_back(config, over.axis("tp"), layer,
+                        layout.blocks[static_cast<std::size_t>(layer)]);
+  }
+  initialise(config, layout, seed, parameters.span());
+}
+
+void Gpt::Impl::make_room(Index batch, Index time) {
+  if (batch <= room_batch && time <= room_time) return;
+  room_batch = std::max(batch, room_batch);
+  room_time = std::max(time, room_time);
+  const Index rows = room_batch * room_time;
+  const Index heads = blocks.front().local_heads();
+  const Index mlp = blocks.front().local_mlp();
+  saved.clear();
+  work.clear();
+  for (Index layer = 0; layer < config.layers; ++layer) {
+    saved.emplace_back(config, heads, mlp, room_batch, room_time);
+  }
+  work.emplace_back(config, heads, mlp, room_batch, room_time);
+  final_input = Buffer<float>(rows * config.width);
+  final_norm = Buffer<float>(rows * config.width);
+  final_mean = Buffer<float>(rows);
+  final_rstd = Buffer<float>(rows);
+  dx = Buffer<float>(rows * config.width, Memory::node_shared);
+  dhidden = Buffer<float>(rows * config.width, Memory::node_shared);
+  logits = Buffer<float>(std::min(rows, logit_rows) * embedding.ids().size);
+}
+
+Pass Gpt::Impl::start(const TokenBatch& batch) const {
+  if (batch.time < 1 || batch.time > config.block_size) {
+    throw Error("gpt",
+                "sequences of " + std::to_string(batch.time) + " tokens, but the block size is " +
+                    std::to_string(config.block_size),
+                "pass from 1 to block-size tokens");
+  }
+  const Index count = batch.sequences * batch.time;
+  const auto outside = [&](std::int32_t id) { return id < 0 || id >= config.vocabulary; };
+  for (const std::int32_t* ids : {batch.inputs, batch.targets}) {
+    if (ids == nullptr) continue;
+    const auto bad = std::find_if(ids, ids + count, outside);
+    if (bad != ids + count) {
+      throw Error("gpt", "token id " + std::to_string(*bad) + " is outside the vocabulary of " +
+                             std::to_string(config.vocabulary));
+    }
+  }
+  Pass pass;
+  pass.batch = batch.sequences;
+  pass.time = batch.time;
+  pass.first_sequence = batch.first_sequence;
+  return pass;
+}
+
+void Gpt::Impl::embed(const Pass& pass, const TokenBatch& batch, float* out) {
+  const Index width = config.width;
+  // Summed over tp in node-shared dx: the saved input is private.
+  embedding.forward(pass.rows(), batch.inputs, weight(layout.token_embedding), dx.data());
+  const Span span("embedding", Category::compute);
+  const float* positions = weight(layout.position_embedding);
+  for (Index sequence = 0; sequence < pass.batch; ++sequence) {
+    const Index at = sequence * pass.time * width;
+    kernels::add(pass.time * width, dx.data() + at, positions, out + at);
+  }
+  if (pass.dropout > 0) {
+    kernels::dropout_forward(pass.dropout_at(embedding_site), pass.first_element(width),
+                             pass.rows() * width, out, out);
+  }
+}
+
+const float* Gpt::Impl::forward_blocks(const Pass& pass, const TokenBatch& batch) {
+  make_room(pass.batch, pass.time);
+  embed(pass, batch, saved.front().input.data());
+  for (std::size_t layer = 0; layer < blocks.size(); ++layer) {
+    float* next = layer + 1 < blocks.size() ? saved[layer + 1].input.data() : final_input.data();
+    blocks[layer].forward(pass, parameters.data(), saved[layer], work.front(), next);
+  }
+  const Span span("layer norm forward", Category::compute);
+  kernels::layer_norm_forward(pass.rows(), config.width, final_input.data(),
+                              weight(layout.final_gain), weight(layout.final_bias), norm_epsilon,
+                              final_norm.data(), final_mean.data(), final_rstd.data());
+  return final_norm.data();
+}
+
+double Gpt::Impl::head(const Pass& pass, const std::int32_t* targets, double scale,
+                       bool with_gradient) {
+  const Index width = config.width;
+  const Index ids = embedding.ids().size;
+  double loss = 0;
+  for (Index begin = 0; begin < pass.rows(); begin += logit_rows) {
+    const Index rows = std::min(logit_rows, pass.rows() - begin);
+    const float* hidden = final_norm.data() + begin * width;
+    output.forward(rows, hidden, weight(layout.token_embedding), nullptr, logits.data());
+    {
+      const Span span("cross-entropy forward", Category::compute);
+      loss += cross_entropy.forward(rows, logits.data(), targets + begin);
+    }
+    if (!with_gradient) continue;
+    {
+      const Span span("cross-entropy backward", Category::compute);
+      cross_entropy.backward(rows, logits.data(), targets + begin, scale);
+    }
+    output.backward(rows, hidden, weight(layout.token_embedding), logits.data(),
+                    dhidden.data() + begin * width, gradient(layout.token_embedding), nullptr);
+  }
+  return loss;
+}
+
+void Gpt::Impl::backward_blocks(const Pass& pass, const TokenBatch& batch) {
+  const Index width = config.width;
+  const Index count = pass.rows() * width;
+  {
+    const Span span("layer norm backward", Category::compute);
+    std::fill_n(dx.data(), count, 0.0f);
+    kernels::layer_norm_backward(pass.rows(), width, final_input.data(),
+                                 weight(layout.final_gain), final_mean.data(), final_rstd.data(),
+                                 dhidden.data(), dx.data(), gradient(layout.final_gain),
+                                 gradient(layout.final_bias));
+  }
+  for (std::size_t layer = blocks.size(); layer-- > 0;) {
+    blocks[layer].backward(pass, parameters.data(), gradients.data(), saved[layer], work.front(),
+                           dx.data());
+  }
+  const Span span("embedding backward", Category::compute);
+  if (pass.dropout > 0) {
+    kernels::dropout_backward(pass.dropout_at(embedding_site), pass.first_element(width), count,
+                              dx.data(), dx.data());
+  }
+  embedding.backward(pass.rows(), batch.inputs, dx.data(), gradient(layout.token_embedding));
+  float* dpositions = gradient(layout.position_embedding);
+  for (Index sequence = 0; sequence < pass.batch; ++sequence) {
+    kernels::add(pass.time * width, dpositions, dx.data() + sequence * pass.time * width,
+                 dpositions);
+  }
+}
+
+Gpt::Gpt(const GptConfig& config, const Mesh& mesh, std::uint64_t seed)
+    : impl_(std::make_unique<Impl>(config, mesh, seed)) {}
+Gpt::Gpt(Gpt&&) noexcept = default;
+Gpt::~Gpt() = default;
+
+const GptConfig& Gpt::config() const noexcept { return impl_->config; }
+const Mesh& Gpt::mesh() const noexcept { return *impl_->mesh; }
+
+double Gpt::accumulate_gradients(const TokenBatch& batch, double scale, std::uint64_t seed,
+                                 std::uint64_t step) {
+  Pass pass = impl_->start(batch);
+  if (pass.rows() == 0) return 0;
+  pass.dropout = impl_->config.dropout;
+  pass.seed = seed;
+  pass.step = step;
+  impl_->forward_blocks(pass, batch);
+  const double loss = impl_->head(pass, batch.targets, scale, true);
+  impl_->backward_blocks(pass, batch);
+  return loss;
+}
+
+double Gpt::loss(const TokenBatch& batch) {
+  const Pass pass = impl_->start(batch);
+  if (pass.rows() == 0) return 0;
+  impl_->forward_blocks(pass, batch);
+  return impl_->head(pass, batch.targets, 1.0, false);
+}
+
+void Gpt::next_token_logits(const TokenBatch& batch, std::span<float> logits) {
+  const GptConfig& config = impl_->config;
+  const Communicator& tp = impl_->mesh->axis("tp");
+  if (static_cast<Index>(logits.size()) != batch.sequences * config.vocabulary) {
+    throw Error("gpt", "room for " + std::to_string(logits.size()) + " logits, " +
+                           std::to_string(batch.sequences * config.vocabulary) + " needed");
+  }
+  const Pass pass = impl_->start(batch);
+  if (pass.rows() == 0) return;
+  const float* hidden = impl_->forward_blocks(pass, batch);
+  std::vector<Index> counts;
+  for (Rank rank = 0; rank < tp.size(); ++rank) {
+    counts.push_back(block_of(config.vocabulary, tp.size(), rank).size);
+  }
+  for (Index sequence = 0; sequence < pass.batch; ++sequence) {
+    const float* last = hidden + ((sequence + 1) * pass.time - 1) * config.width;
+    float* row = logits.data() + sequence * config.vocabulary;
+    float* mine = row + impl_->embedding.ids().begin;
+    impl_->output.forward(1, last, impl_->weight(impl_->layout.token_embedding), nullptr, mine);
+    if (tp.size() > 1) all_gather(tp, mine, row, counts, DType::f32);
+  }
+}
+
+std::span<float> Gpt::parameters() noexcept { return impl_->parameters.span(); }
+std::span<float> Gpt::gradients() noexcept { return impl_->gradients.span(); }
+
+void Gpt::zero_gradients() {
+  float* data = impl_->gradients.data();
+  const Index size = impl_->gradients.size();
+#pragma omp parallel for simd schedule(static) if (size > (1 << 16))
+  for (Index i = 0; i < size; ++i) data[i] = 0.0f;
+}
+
+void Gpt::reduce_gradients() {
+  const Communicator& dp = impl_->mesh->axis("dp");
+  float* data = impl_->gradients.data();
+  if (dp.size() > 1) {
+    all_reduce(dp, data, data, impl_->gradients.size(), DType::f32, ReduceOp::sum);
+  }
+}
+
+std::span<const Parameter> Gpt::parameter_list() const noexcept { return impl_->layout.list; }
+std::span<const ParameterGroup> Gpt::groups() const noexcept { return impl_->layout.groups; }
+
+}  // namespace shoal::models

@@ -1,0 +1,94 @@
+// One transformer block of GPT-2, forward and backward.
+#pragma once
+
+#include <cstdint>
+
+#include <shoal/kernels/parallel/attention.hpp>
+#include <shoal/kernels/parallel/linear.hpp>
+#include <shoal/models/gpt.hpp>
+#include <shoal/runtime/buffer.hpp>
+
+#include "gpt_parameters.hpp"
+
+namespace shoal::models {
+
+/// Where in the batch and in the random stream a pass is.
+struct Pass {
+  Index batch = 0;
+  Index time = 0;
+  std::int64_t first_sequence = 0;
+  float dropout = 0;
+  std::uint64_t seed = 0;
+  std::uint64_t step = 0;
+
+  Index rows() const noexcept { return batch * time; }
+  /// Dropout of one kind (`site`) in this pass.
+  kernels::Dropout dropout_at(std::uint32_t site) const {
+    return {dropout, kernels::RandomKey{seed, step, site}};
+  }
+  /// Global index of the first element of a [rows, width] activation.
+  std::uint64_t first_element(Index width) const {
+    return static_cast<std::uint64_t>(first_sequence * time * width);
+  }
+};
+
+/// What a block's forward keeps for its backward.
+struct BlockActivations {
+  BlockActivations(const GptConfig& config, Index local_heads, Index local_mlp, Index batch,
+                   Index time);
+
+  Buffer<float> input;       ///< [rows, width]
+  Buffer<float> ln1, ln2;    ///< [rows, width]
+  Buffer<float> mean1, rstd1, mean2, rstd2;  ///< [rows]
+  Buffer<float> qkv, attended, log_sum_exp;
+  Buffer<float> middle;      ///< [rows, width], between attention and MLP
+  Buffer<float> before_gelu, after_gelu;  ///< [rows, local MLP width]
+};
+
+/// Work space that all blocks share.
+struct BlockWorkspace {
+  BlockWorkspace(const GptConfig& config, Index local_heads, Index local_mlp, Index batch,
+                 Index time);
+
+  Buffer<float> branch;      ///< [rows, width], node-shared: sums over tp land here
+  Buffer<float> dropped;     ///< [rows, width], a branch's gradient behind dropout
+  Buffer<float> dqkv, dattended;
+  Buffer<float> dmlp;        ///< [rows, local MLP width]
+};
+
+/// x + attention(LayerNorm(x)), then x + MLP(LayerNorm(x)) (pre-norm, GELU, four times the width).
+class GptBlock {
+ public:
+  GptBlock(const GptConfig& config, const Communicator& tp, Index layer,
+           const BlockOffsets& offsets);
+
+  Index local_heads() const noexcept { return attention_.local_heads(); }
+  Index local_mlp() const noexcept { return local_mlp_; }
+
+  /// Reads saved.input, writes `output`[rows, width].
+  void forward(const Pass& pass, const float* parameters, BlockActivations& saved,
+               BlockWorkspace& work, float* output) const;
+  /// `dx`[rows, width]: in, the gradient of the output; out, that of the input.
+  void backward(const Pass& pass, const float* parameters, float* gradients,
+                BlockActivations& saved, BlockWorkspace& work, float* dx) const;
+
+ private:
+  enum Site : std::uint32_t { attention_scores, attention_branch, mlp_branch, sites };
+  std::uint32_t site(Site which) const {
+    return static_cast<std::uint32_t>(layer_) * sites + which;
+  }
+  void add_branch(const Pass& pass, Site which, const float* residual, float* branch,
+                  float* output) const;
+  const float* branch_gradient(const Pass& pass, Site which, const float* dx,
+                               BlockWorkspace& work) const;
+
+  Index layer_;
+  Index width_;
+  Index local_mlp_;
+  BlockOffsets at_;
+  kernels::HeadParallelAttention attention_;
+  kernels::ColumnParallelLinear fc_;
+  kernels::RowParallelLinear fc_proj_;
+};
+
+}  // namespace shoal::models

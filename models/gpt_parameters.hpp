@@ -1,0 +1,41 @@
+// Where each parameter of a Gpt lies in a rank's flat array, and how it starts.
+#pragma once
+
+#include <cstdint>
+#include <span>
+#include <vector>
+
+#include <shoal/models/gpt.hpp>
+
+namespace shoal::models {
+
+/// Offsets, in the flat array, of the parameters of one transformer block; −1: not there.
+struct BlockOffsets {
+  Index ln1_gain, ln1_bias;
+  Index qkv_weight, qkv_bias, proj_weight, proj_bias;
+  Index ln2_gain, ln2_bias;
+  Index fc_weight, fc_bias, fc_proj_weight, fc_proj_bias;
+};
+
+/// The flat array: first what decays and is sharded, then what decays and is whole, then the same
+/// without decay, so that the optimizer runs over four long stretches.
+struct ParameterLayout {
+  std::vector<Parameter> list;
+  std::vector<ParameterGroup> groups;
+  std::vector<BlockOffsets> blocks;
+  Index token_embedding = -1;
+  Index position_embedding = -1;
+  Index final_gain = -1;
+  Index final_bias = -1;
+  Index size = 0;
+};
+
+/// The layout on rank `tp_rank` of `tp_size`.
+ParameterLayout lay_out_parameters(const GptConfig& config, int tp_size, int tp_rank);
+
+/// GPT-2's initial weights. A weight's value depends on seed, parameter and its place in the whole
+/// tensor only.
+void initialise(const GptConfig& config, const ParameterLayout& layout, std::uint64_t seed,
+                std::span<float> parameters);
+
+}  // namespace shoal::models
