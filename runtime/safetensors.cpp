@@ -1,0 +1,228 @@
+#include <shoal/runtime/safetensors.hpp>
+
+#include <fcntl.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <bit>
+#include <cerrno>
+#include <cstring>
+#include <limits>
+#include <set>
+
+#include <nlohmann/json.hpp>
+
+#include "checkpoint_file.hpp"
+
+static_assert(std::endian::native == std::endian::little, "safetensors are little endian");
+
+namespace shoal {
+namespace {
+
+constexpr std::uint64_t length_bytes = 8;
+// The limit of the reference implementation: a longer header is an attack or rubbish.
+constexpr std::uint64_t header_limit = 100'000'000;
+
+constexpr struct {
+  DType type;
+  const char* name;
+} type_names[] = {{DType::f32, "F32"}, {DType::f64, "F64"}, {DType::bf16, "BF16"},
+                  {DType::f16, "F16"}, {DType::i8, "I8"},   {DType::i32, "I32"},
+                  {DType::i64, "I64"}};
+
+const char* format_name(DType type) {
+  for (const auto& entry : type_names) {
+    if (entry.type == type) return entry.name;
+  }
+  throw Error("write_safetensors", "the format has no name for " + std::string(name_of(type)));
+}
+
+[[noreturn]] void damaged(const std::filesystem::path& path, const std::string& what) {
+  throw Error("read", path.string() + ": " + what,
+              "the file is damaged or no safetensors file: use another copy");
+}
+
+// Parses the header; nlohmann::json keeps the last of two equal keys, so they are counted as they
+// come.
+nlohmann::json parse_header(const std::filesystem::path& path, const char* text, std::size_t length) {
+  std::set<std::string> names;
+  bool twice = false;
+  const auto callback = [&](int depth, nlohmann::json::parse_event_t event, nlohmann::json& parsed) {
+    if (event == nlohmann::json::parse_event_t::key && depth == 1) {
+      twice |= !names.insert(parsed.get<std::string>()).second;
+    }
+    return true;
+  };
+  try {
+    nlohmann::json header = nlohmann::json::parse(text, text + length, callback);
+    if (!header.is_object()) damaged(path, "the header is no JSON object");
+    if (twice) damaged(path, "a name comes twice in the header");
+    return header;
+  } catch (const nlohmann::json::exception&) {
+    damaged(path, "the header is no JSON");
+  }
+}
+
+DType type_of(const std::filesystem::path& path, const std::string& tensor, const std::string& name) {
+  for (const auto& entry : type_names) {
+    if (name == entry.name) return entry.type;
+  }
+  throw Error("read", path.string() + ": tensor " + tensor + " has element type " + name,
+              "Shoal reads F32, F64, BF16, F16, I8, I32 and I64");
+}
+
+// Bytes of a dense tensor; fails if they do not fit into 63 bits.
+std::uint64_t bytes_of(const std::filesystem::path& path, const std::string& name,
+                       const std::vector<Index>& extents, DType type) {
+  std::uint64_t bytes = size_of(type);
+  const bool empty = std::find(extents.begin(), extents.end(), 0) != extents.end();
+  for (const Index extent : extents) {
+    if (extent < 0) damaged(path, "tensor " + name + " has a negative extent");
+    if (empty) continue;
+    if (bytes > std::uint64_t{std::numeric_limits<std::int64_t>::max()} /
+                    static_cast<std::uint64_t>(extent)) {
+      damaged(path, "the shape of tensor " + name + " overflows");
+    }
+    bytes *= static_cast<std::uint64_t>(extent);
+  }
+  return empty ? 0 : bytes;
+}
+
+}  // namespace
+
+FileDigest write_safetensors(const std::filesystem::path& path, std::span<const NamedTensor> tensors,
+                             const std::map<std::string, std::string>& metadata) {
+  nlohmann::ordered_json header = nlohmann::ordered_json::object();
+  if (!metadata.empty()) header["__metadata__"] = metadata;
+  std::set<std::string> names{"__metadata__"};
+  std::uint64_t offset = 0;
+  for (const NamedTensor& tensor : tensors) {
+    if (!names.insert(tensor.name).second) {
+      throw Error("write_safetensors", "two tensors have the name " + tensor.name,
+                  "give each its own name");
+    }
+    std::vector<Index> extents;
+    for (int dim = 0; dim < tensor.shape.dims(); ++dim) extents.push_back(tensor.shape[dim]);
+    header[tensor.name] = {{"dtype", format_name(tensor.dtype)},
+                           {"shape", extents},
+                           {"data_offsets", {offset, offset + tensor.bytes()}}};
+    offset += tensor.bytes();
+  }
+  std::string text = header.dump();
+  text.resize((text.size() + 7) / 8 * 8, ' ');  // the data then starts at a multiple of 8
+
+  FileWriter file(path);
+  const auto length = static_cast<std::uint64_t>(text.size());
+  file.write(&length, sizeof length);
+  file.write(text.data(), text.size());
+  for (const NamedTensor& tensor : tensors) file.write(tensor.data, tensor.bytes());
+  return file.finish();
+}
+
+class SafetensorsFile::Mapping {
+ public:
+  explicit Mapping(const std::filesystem::path& path) {
+    const int descriptor = ::open(path.c_str(), O_RDONLY | O_CLOEXEC);
+    if (descriptor < 0) throw file_error("read", path, errno);
+    struct stat status {};
+    int code = ::fstat(descriptor, &status) == 0 ? 0 : errno;
+    if (code == 0 && !S_ISREG(status.st_mode)) code = EISDIR;
+    if (code == 0 && status.st_size > 0) {
+      bytes_ = static_cast<Bytes>(status.st_size);
+      void* mapped = ::mmap(nullptr, bytes_, PROT_READ, MAP_PRIVATE, descriptor, 0);
+      if (mapped == MAP_FAILED) {
+        code = errno;
+        bytes_ = 0;
+      } else {
+        data_ = static_cast<const char*>(mapped);
+      }
+    }
+    ::close(descriptor);
+    if (code != 0) throw file_error("read", path, code);
+  }
+  Mapping(const Mapping&) = delete;
+  Mapping& operator=(const Mapping&) = delete;
+  ~Mapping() {
+    if (data_) ::munmap(const_cast<char*>(data_), bytes_);
+  }
+
+  const char* data() const { return data_; }
+  Bytes bytes() const { return bytes_; }
+
+ private:
+  const char* data_ = nullptr;
+  Bytes bytes_ = 0;
+};
+
+SafetensorsFile::SafetensorsFile(const std::filesystem::path& path)
+    : mapping_(std::make_unique<Mapping>(path)) {
+  const std::uint64_t bytes = mapping_->bytes();
+  if (bytes < length_bytes) {
+    damaged(path, "only " + std::to_string(bytes) + " bytes long");
+  }
+  std::uint64_t length = 0;
+  std::memcpy(&length, mapping_->data(), length_bytes);
+  if (length > header_limit || length > bytes - length_bytes) {
+    damaged(path, "the header should have " + std::to_string(length) + " bytes, the file has " +
+                      std::to_string(bytes));
+  }
+  const nlohmann::json header = parse_header(path, mapping_->data() + length_bytes, length);
+  const char* data = mapping_->data() + length_bytes + length;
+  const std::uint64_t data_bytes = bytes - length_bytes - length;
+
+  std::vector<std::pair<std::uint64_t, std::uint64_t>> ranges;
+  try {
+    for (const auto& [name, entry] : header.items()) {
+      if (name == "__metadata__") {
+        metadata_ = entry.get<std::map<std::string, std::string>>();
+        continue;
+      }
+      const auto extents = entry.at("shape").get<std::vector<Index>>();
+      const auto offsets = entry.at("data_offsets").get<std::vector<std::uint64_t>>();
+      if (extents.size() > Shape::max_dims) {
+        damaged(path, "tensor " + name + " has " + std::to_string(extents.size()) + " dimensions");
+      }
+      const DType type = type_of(path, name, entry.at("dtype").get<std::string>());
+      if (offsets.size() != 2 || offsets[0] > offsets[1] ||
+          offsets[1] - offsets[0] != bytes_of(path, name, extents, type)) {
+        damaged(path, "the data offsets of tensor " + name + " do not fit its shape");
+      }
+      if (offsets[1] > data_bytes) {
+        damaged(path, "cut short: tensor " + name + " ends at byte " + std::to_string(offsets[1]) +
+                          " of the data, which has " + std::to_string(data_bytes));
+      }
+      ranges.emplace_back(offsets[0], offsets[1]);
+      tensors_.push_back({name, type, Shape(std::span(extents)), data + offsets[0]});
+    }
+  } catch (const nlohmann::json::exception&) {
+    damaged(path, "the header lacks dtype, shape or data_offsets of a tensor");
+  }
+
+  std::sort(ranges.begin(), ranges.end());
+  std::uint64_t end = 0;
+  for (const auto& [first, last] : ranges) {
+    if (first != end) damaged(path, "the data of two tensors overlap, or there is a gap between them");
+    end = last;
+  }
+  if (end != data_bytes) {
+    damaged(path, std::to_string(data_bytes - end) + " bytes after the last tensor");
+  }
+  std::sort(tensors_.begin(), tensors_.end(), [](const NamedTensor& a, const NamedTensor& b) {
+    return a.data != b.data ? a.data < b.data : a.bytes() < b.bytes();
+  });
+}
+
+SafetensorsFile::SafetensorsFile(SafetensorsFile&&) noexcept = default;
+SafetensorsFile& SafetensorsFile::operator=(SafetensorsFile&&) noexcept = default;
+SafetensorsFile::~SafetensorsFile() = default;
+
+const NamedTensor* SafetensorsFile::find(const std::string& name) const {
+  for (const NamedTensor& tensor : tensors_) {
+    if (tensor.name == name) return &tensor;
+  }
+  return nullptr;
+}
+
+}  // namespace shoal
