@@ -1,3 +1,4 @@
+# shellcheck shell=sh
 # How many cores this process may use. Sourced by the scripts beside it; POSIX shell.
 
 # Physical cores: hyperthreads share the arithmetic units that a rank needs for itself. Counts only
