@@ -23,6 +23,7 @@ shoal_fail() {
 shoal_enter() {
   cd "$(dirname "${BASH_SOURCE[0]}")/../.." || exit 1
   . launch/lib/cores.sh
+  export LC_ALL=C  # numbers with a point, messages that the scripts understand
   trap 'shoal_say "interrupted"; exit 130' INT
   trap 'shoal_say "ended"; exit 143' TERM
 }
