@@ -1,0 +1,145 @@
+#include <shoal/kernels/local/attention.hpp>
+
+#include <algorithm>
+#include <cmath>
+#include <string>
+
+#include <omp.h>
+
+#include <shoal/runtime/error.hpp>
+#include <shoal/runtime/isa.hpp>
+
+#include "attention_kernels.hpp"
+#include "philox_stream.hpp"
+#include "scratch.hpp"
+
+namespace shoal::kernels {
+namespace {
+
+const AttentionKernels& kernels() { return SHOAL_SELECT_KERNELS(attention_kernels); }
+
+void check(const AttentionShape& s) {
+  const Index total = s.total_heads == 0 ? s.heads : s.total_heads;
+  if (s.batch < 0 || s.time < 0 || s.heads < 0 || s.head_dim < 0 ||
+      static_cast<Index>(s.first_head) + s.heads > total) {
+    throw Error("attention",
+                "batch " + std::to_string(s.batch) + ", time " + std::to_string(s.time) +
+                    ", heads " + std::to_string(s.first_head) + " to " +
+                    std::to_string(static_cast<Index>(s.first_head) + s.heads) + " of " +
+                    std::to_string(total) + ", head_dim " + std::to_string(s.head_dim),
+                "pass extents of 0 or more, and heads within total_heads");
+  }
+}
+
+// What the heads have in common; head_at fills in the rest.
+struct Heads {
+  AttentionShape shape;
+  const float* qkv;
+  AttentionHead common;
+
+  AttentionHead at(Index item) const {
+    AttentionHead head = common;
+    head.q = qkv + offset(item);
+    head.k = head.q + shape.heads * shape.head_dim;
+    head.v = head.k + shape.heads * shape.head_dim;
+    const auto total = static_cast<std::uint64_t>(
+        shape.total_heads == 0 ? shape.heads : shape.total_heads);
+    const auto b = static_cast<std::uint64_t>(item / shape.heads);
+    const auto h = static_cast<std::uint64_t>(item % shape.heads);
+    const auto time = static_cast<std::uint64_t>(shape.time);
+    head.first_element =
+        ((shape.first_batch + b) * total + shape.first_head + h) * time * time;
+    return head;
+  }
+  // Of a head's first query in qkv, and of its first row in out.
+  Index offset(Index item) const {
+    return item / shape.heads * shape.time * common.row + item % shape.heads * shape.head_dim;
+  }
+  Index out_offset(Index item) const {
+    return item / shape.heads * shape.time * common.out_row + item % shape.heads * shape.head_dim;
+  }
+};
+
+Heads describe(const AttentionShape& shape, const float* qkv, const Dropout& dropout,
+               Precision precision) {
+  const DropoutConstants constants = dropout_constants(dropout);
+  AttentionHead common = {};
+  common.time = shape.time;
+  common.head_dim = shape.head_dim;
+  common.out_row = shape.heads * shape.head_dim;
+  common.row = 3 * common.out_row;
+  common.scale = 1.0f / std::sqrt(static_cast<float>(shape.head_dim));
+  common.round_bf16 = precision == Precision::bf16;
+  common.drop = dropout.probability > 0;
+  common.stream = philox_stream(dropout.key);
+  common.threshold = constants.threshold;
+  common.keep_scale = constants.scale;
+  return {shape, qkv, common};
+}
+
+// Calls work(item, scratch) for each item, on as many threads as are worth waking.
+template <class Work>
+void for_each_item(Index items, double flops, Index floats, const Work& work) {
+  constexpr double flops_worth_a_thread = 2e5;
+  const Index wanted =
+      omp_in_parallel() ? 1
+                        : std::min<Index>({Index{omp_get_max_threads()}, items,
+                                           static_cast<Index>(flops / flops_worth_a_thread)});
+  const int threads = static_cast<int>(std::max<Index>(1, wanted));
+  static thread_local Scratch scratch;
+  const Index stride = (floats + 15) / 16 * 16;
+  float* const memory = scratch.get<float>(static_cast<std::size_t>(stride * threads));
+#pragma omp parallel for schedule(dynamic) num_threads(threads) if (threads > 1)
+  for (Index item = 0; item < items; ++item) {
+    work(item, memory + stride * (threads > 1 ? omp_get_thread_num() : 0));
+  }
+}
+
+double product_flops(const AttentionShape& s) {
+  return static_cast<double>(s.batch * s.heads) * static_cast<double>(s.time) *
+         static_cast<double>(s.time) * static_cast<double>(s.head_dim);
+}
+
+bool empty(const AttentionShape& s) {
+  return s.batch == 0 || s.time == 0 || s.heads == 0 || s.head_dim == 0;
+}
+
+}  // namespace
+
+void causal_attention_forward(const AttentionShape& shape, const float* qkv, float* out,
+                              float* log_sum_exp, const Dropout& dropout, Precision precision) {
+  check(shape);
+  const Heads heads = describe(shape, qkv, dropout, precision);
+  if (empty(shape)) return;
+  const AttentionKernels& table = kernels();
+  const Index count = shape.batch * shape.heads;
+  const Index blocks = (shape.time + attention_block - 1) / attention_block;
+  // Heads are divided into blocks of rows only where there are too few of them for the threads:
+  // each part gathers the keys and values anew.
+  const Index parts = count < 2 * omp_get_max_threads() ? std::min<Index>(blocks, 4) : 1;
+  for_each_item(count * parts, 2 * product_flops(shape),
+                attention_forward_work(shape.time, shape.head_dim), [&](Index item, float* work) {
+                  const Index head = item / parts;
+                  table.forward(heads.at(head), item % parts, parts, out + heads.out_offset(head),
+                                log_sum_exp + head * shape.time, work);
+                });
+}
+
+void causal_attention_backward(const AttentionShape& shape, const float* qkv, const float* out,
+                               const float* log_sum_exp, const float* dout, float* dqkv,
+                               const Dropout& dropout, Precision precision) {
+  check(shape);
+  const Heads heads = describe(shape, qkv, dropout, precision);
+  if (empty(shape)) return;
+  const AttentionKernels& table = kernels();
+  const Index width = shape.heads * shape.head_dim;
+  for_each_item(shape.batch * shape.heads, 5 * product_flops(shape),
+                attention_backward_work(shape.time, shape.head_dim), [&](Index item, float* work) {
+                  float* const dq = dqkv + heads.offset(item);
+                  table.backward(heads.at(item), out + heads.out_offset(item),
+                                 log_sum_exp + item * shape.time, dout + heads.out_offset(item), dq,
+                                 dq + width, dq + 2 * width, work);
+                });
+}
+
+}  // namespace shoal::kernels

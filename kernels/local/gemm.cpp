@@ -1,0 +1,234 @@
+#include <shoal/kernels/local/gemm.hpp>
+
+#include <algorithm>
+#include <cstdlib>
+#include <limits>
+#include <string>
+#include <string_view>
+#include <utility>
+
+#include <cblas.h>
+#include <oneapi/dnnl/dnnl.h>
+
+#include <shoal/runtime/error.hpp>
+#include <shoal/runtime/isa.hpp>
+
+#include "convert_kernels.hpp"
+#include "gemm_check.hpp"
+#include "onednn_bf16.hpp"
+#include "scratch.hpp"
+#include "threads.hpp"
+
+namespace shoal::kernels {
+namespace {
+
+enum class Fp32Backend { openblas, onednn };
+enum class Bf16Backend { onednn, rounded };
+
+// The environment's wish, or `automatic`.
+template <class Backend>
+Backend backend_from(const char* variable, std::pair<const char*, Backend> first,
+                     std::pair<const char*, Backend> second, Backend automatic) {
+  const char* text = std::getenv(variable);
+  if (text == nullptr || *text == '\0') return automatic;
+  for (const auto& [name, backend] : {first, second}) {
+    if (std::string_view(text) == name) return backend;
+  }
+  throw UsageError(variable, "unknown backend '" + std::string(text) + "'",
+                   std::string("use ") + first.first + " or " + second.first);
+}
+
+Fp32Backend fp32_backend() {
+  static const Fp32Backend backend = backend_from<Fp32Backend>(
+      "SHOAL_FP32_BACKEND", {"openblas", Fp32Backend::openblas}, {"onednn", Fp32Backend::onednn},
+      Fp32Backend::openblas);
+  return backend;
+}
+
+Bf16Backend bf16_backend() {
+  static const Bf16Backend backend = backend_from<Bf16Backend>(
+      "SHOAL_BF16_BACKEND", {"onednn", Bf16Backend::onednn}, {"rounded", Bf16Backend::rounded},
+      has_amx_bf16() || has_avx512_bf16() ? Bf16Backend::onednn : Bf16Backend::rounded);
+  return backend;
+}
+
+const ConvertKernels& convert() { return SHOAL_SELECT_KERNELS(convert_kernels); }
+
+void scale_matrix(Index m, Index n, float beta, float* c, Index ldc) {
+  for (Index i = 0; i < m; ++i) {
+    float* const row = c + i * ldc;
+    if (beta == 0) {
+      std::fill_n(row, n, 0.0f);
+    } else {
+      for (Index j = 0; j < n; ++j) row[j] *= beta;
+    }
+  }
+}
+
+void gemm_fp32(Trans ta, Trans tb, Index m, Index n, Index k, float alpha, const float* a,
+               Index lda, const float* b, Index ldb, float beta, float* c, Index ldc) {
+  if (fp32_backend() == Fp32Backend::openblas) {
+    cblas_sgemm(CblasRowMajor, ta == Trans::yes ? CblasTrans : CblasNoTrans,
+                tb == Trans::yes ? CblasTrans : CblasNoTrans, static_cast<blasint>(m),
+                static_cast<blasint>(n), static_cast<blasint>(k), alpha, a,
+                static_cast<blasint>(lda), b, static_cast<blasint>(ldb), beta, c,
+                static_cast<blasint>(ldc));
+    return;
+  }
+  const dnnl_status_t status =
+      dnnl_sgemm(ta == Trans::yes ? 'T' : 'N', tb == Trans::yes ? 'T' : 'N', m, n, k, alpha, a, lda,
+                 b, ldb, beta, c, ldc);
+  if (status != dnnl_success) {
+    throw Error("gemm", "oneDNN's sgemm failed with status " + std::to_string(status),
+                "set SHOAL_FP32_BACKEND=openblas");
+  }
+}
+
+// Rows of a matrix of `rows` × `cols` converted into a dense one, in parallel.
+template <class To, class From, class ConvertRow>
+void convert_rows(Index rows, Index cols, const From* x, Index ld, To* y, ConvertRow convert_row) {
+  parallel_ranges(rows, 1, row_grain(cols), [&](Index begin, Index end) {
+    for (Index r = begin; r < end; ++r) convert_row(cols, x + r * ld, y + r * cols);
+  });
+}
+
+// Rows and columns of op(X) [r × c] as it lies in memory.
+std::pair<Index, Index> stored(Trans t, Index r, Index c) {
+  return t == Trans::no ? std::pair{r, c} : std::pair{c, r};
+}
+
+void to_bf16_row(Index n, const float* x, bfloat16* y) {
+  convert().to_bf16(n, x, reinterpret_cast<std::uint16_t*>(y));
+}
+
+void from_bf16_row(Index n, const bfloat16* x, float* y) {
+  convert().from_bf16(n, reinterpret_cast<const std::uint16_t*>(x), y);
+}
+
+// Converted operands of one product; kept, since the next product is often of the same size.
+Scratch& operand_scratch(int which) {
+  static thread_local Scratch scratch[2];
+  return scratch[which];
+}
+
+// C = alpha·op(A)·op(B) + beta·C on copies of A and B that `convert_row` makes, panel by panel over
+// the longer of m and n, so that the copies stay small.
+template <class Copy, class From, class ConvertRow, class Product>
+void gemm_converted(Trans ta, Trans tb, Index m, Index n, Index k, const From* a, Index lda,
+                    const From* b, Index ldb, float* c, Index ldc, ConvertRow convert_row,
+                    const Product& product) {
+  constexpr Index panel_elements = Index{1} << 22;
+  const Index longest = std::max<Index>(64, panel_elements / std::max<Index>(1, k) / 64 * 64);
+  const bool by_rows = m > n;
+  const Index extent = by_rows ? m : n;
+  const auto copy = [&](int which, Trans t, Index rows, Index cols, const From* x, Index ld) {
+    const auto [r, cs] = stored(t, rows, cols);
+    Copy* const y = operand_scratch(which).get<Copy>(static_cast<std::size_t>(r * cs));
+    convert_rows(r, cs, x, ld, y, convert_row);
+    return y;
+  };
+  const Copy* shared = by_rows ? copy(1, tb, k, n, b, ldb) : copy(0, ta, m, k, a, lda);
+  for (Index begin = 0; begin < extent; begin += longest) {
+    const Index count = std::min(longest, extent - begin);
+    if (by_rows) {
+      const From* const part = a + (ta == Trans::no ? begin * lda : begin);
+      product(count, n, copy(0, ta, count, k, part, lda), ta == Trans::no ? k : count, shared,
+              tb == Trans::no ? n : k, c + begin * ldc);
+    } else {
+      const From* const part = b + (tb == Trans::no ? begin : begin * ldb);
+      product(m, count, shared, ta == Trans::no ? k : m, copy(1, tb, k, count, part, ldb),
+              tb == Trans::no ? count : k, c + begin);
+    }
+  }
+}
+
+void gemm_rounded(Trans ta, Trans tb, Index m, Index n, Index k, float alpha, const float* a,
+                  Index lda, const float* b, Index ldb, float beta, float* c, Index ldc) {
+  if (bf16_backend() == Bf16Backend::onednn) {
+    gemm_converted<bfloat16>(ta, tb, m, n, k, a, lda, b, ldb, c, ldc, to_bf16_row,
+                             [&](Index rows, Index cols, const bfloat16* x, Index ldx,
+                                 const bfloat16* y, Index ldy, float* z) {
+                               onednn_gemm_bf16({ta, tb, rows, cols, k, ldx, ldy, ldc, alpha, beta},
+                                                x, y, z);
+                             });
+  } else {
+    gemm_converted<float>(
+        ta, tb, m, n, k, a, lda, b, ldb, c, ldc, convert().round_to_bf16,
+        [&](Index rows, Index cols, const float* x, Index ldx, const float* y, Index ldy, float* z) {
+          gemm_fp32(ta, tb, rows, cols, k, alpha, x, ldx, y, ldy, beta, z, ldc);
+        });
+  }
+}
+
+}  // namespace
+
+void check_gemm(const char* operation, Trans ta, Trans tb, Index m, Index n, Index k, Index lda,
+                Index ldb, Index ldc) {
+  constexpr Index limit = std::numeric_limits<std::int32_t>::max();
+  for (const auto& [name, value] : {std::pair{"m", m}, std::pair{"n", n}, std::pair{"k", k},
+                                    std::pair{"lda", lda}, std::pair{"ldb", ldb},
+                                    std::pair{"ldc", ldc}}) {
+    if (value < 0 || value > limit) {
+      throw Error(operation, std::string(name) + " = " + std::to_string(value) + " is out of range",
+                  "pass extents in [0, 2^31)");
+    }
+  }
+  const auto check = [&](const char* name, Index ld, std::pair<Index, Index> extents) {
+    if (ld >= extents.second) return;
+    if (extents.first <= 0 || extents.second <= 0) return;
+    throw Error(operation,
+                std::string(name) + " = " + std::to_string(ld) + " but rows hold " +
+                    std::to_string(extents.second) + " elements",
+                "pass the distance between rows");
+  };
+  check("lda", lda, stored(ta, m, k));
+  check("ldb", ldb, stored(tb, k, n));
+  check("ldc", ldc, {m, n});
+}
+
+void gemm(Trans ta, Trans tb, Index m, Index n, Index k, float alpha, const float* a, Index lda,
+          const float* b, Index ldb, float beta, float* c, Index ldc, Precision precision) {
+  check_gemm("gemm", ta, tb, m, n, k, lda, ldb, ldc);
+  if (m == 0 || n == 0) return;
+  if (k == 0 || alpha == 0) return scale_matrix(m, n, beta, c, ldc);
+  if (precision == Precision::bf16) {
+    gemm_rounded(ta, tb, m, n, k, alpha, a, lda, b, ldb, beta, c, ldc);
+  } else {
+    gemm_fp32(ta, tb, m, n, k, alpha, a, lda, b, ldb, beta, c, ldc);
+  }
+}
+
+void gemm_bf16(Trans ta, Trans tb, Index m, Index n, Index k, const bfloat16* a, Index lda,
+               const bfloat16* b, Index ldb, float* c, Index ldc) {
+  check_gemm("gemm_bf16", ta, tb, m, n, k, lda, ldb, ldc);
+  if (m == 0 || n == 0) return;
+  if (k == 0) return scale_matrix(m, n, 0, c, ldc);
+  if (bf16_backend() == Bf16Backend::onednn) {
+    onednn_gemm_bf16({ta, tb, m, n, k, lda, ldb, ldc, 1.0f, 0.0f}, a, b, c);
+    return;
+  }
+  gemm_converted<float>(
+      ta, tb, m, n, k, a, lda, b, ldb, c, ldc, from_bf16_row,
+      [&](Index rows, Index cols, const float* x, Index ldx, const float* y, Index ldy, float* z) {
+        gemm_fp32(ta, tb, rows, cols, k, 1.0f, x, ldx, y, ldy, 0.0f, z, ldc);
+      });
+}
+
+std::string gemm_backend(Precision precision) {
+  std::string fp32;
+  if (fp32_backend() == Fp32Backend::openblas) {
+    // "OpenBLAS 0.3.21 NO_LAPACKE DYNAMIC_ARCH ...": name and version.
+    const std::string config = openblas_get_config();
+    const std::string version = config.substr(0, config.find(' ', config.find(' ') + 1));
+    fp32 = version + " sgemm (" + openblas_get_corename() +
+           (openblas_get_parallel() == 2 ? ", openmp)" : ")");
+  } else {
+    fp32 = onednn_version() + " sgemm";
+  }
+  if (precision == Precision::fp32) return fp32;
+  if (bf16_backend() == Bf16Backend::rounded) return "operands rounded to bf16, " + fp32;
+  return onednn_version() + " bf16 (" +
+         (has_amx_bf16() ? "amx_bf16)" : has_avx512_bf16() ? "avx512_bf16)" : "emulated)");
+}
+
+}  // namespace shoal::kernels
