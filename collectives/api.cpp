@@ -1,0 +1,168 @@
+// The public calls: check the arguments, make a Call, run it.
+#include <algorithm>
+#include <cstring>
+#include <numeric>
+#include <vector>
+
+#include <shoal/collectives/all_gather.hpp>
+#include <shoal/collectives/all_reduce.hpp>
+#include <shoal/collectives/all_to_all.hpp>
+#include <shoal/collectives/barrier.hpp>
+#include <shoal/collectives/broadcast.hpp>
+#include <shoal/collectives/reduce_scatter.hpp>
+#include <shoal/runtime/error.hpp>
+
+#include "algorithm.hpp"
+#include "dispatch.hpp"
+#include "reduce/reduce.hpp"
+
+namespace shoal {
+namespace {
+
+Call call_of(const Communicator& comm, Operation operation, DType type) {
+  Call call;
+  call.comm = &comm;
+  call.operation = operation;
+  call.type = type;
+  return call;
+}
+
+void copy_alone(void* to, const void* from, Index count, DType type) {
+  if (to != from && count > 0) std::memmove(to, from, static_cast<Bytes>(count) * size_of(type));
+}
+
+Index total(std::span<const Index> counts) {
+  return std::accumulate(counts.begin(), counts.end(), Index{0});
+}
+
+const std::byte* element_at(const void* data, Index index, DType type) {
+  return static_cast<const std::byte*>(data) + static_cast<Bytes>(index) * size_of(type);
+}
+
+}  // namespace
+
+void all_reduce(const Communicator& comm, const void* in, void* out, Index count, DType type,
+                ReduceOp op, const CollectiveOptions& options) {
+  Call call = call_of(comm, Operation::all_reduce, type);
+  call.in = in;
+  call.out = out;
+  call.count = count;
+  call.op = op;
+  require_count(call, count, "the count");
+  require_data(call, in, count, "the input");
+  require_data(call, out, count, "the output");
+  if (in != out) require_apart(call, in, count, out, count);
+  if (!options.algorithm.empty()) find_algorithm(call.operation, options.algorithm);
+  if (comm.size() == 1) return copy_alone(out, in, count, type);
+  run_collective(call, options);
+}
+
+void reduce_scatter(const Communicator& comm, const void* in, void* out,
+                    std::span<const Index> counts, DType type, ReduceOp op,
+                    const CollectiveOptions& options) {
+  Call call = call_of(comm, Operation::reduce_scatter, type);
+  require_counts(call, counts);
+  call.in = in;
+  call.out = out;
+  call.counts = counts;
+  call.count = total(counts);
+  call.op = op;
+  const auto me = static_cast<std::size_t>(comm.rank());
+  require_data(call, in, call.count, "the input");
+  require_data(call, out, counts[me], "the output");
+  if (out != element_at(in, starts_of(counts)[me], type)) {
+    require_apart(call, in, call.count, out, counts[me]);
+  }
+  if (comm.size() == 1) return copy_alone(out, in, call.count, type);
+  run_collective(call, options);
+}
+
+void reduce_scatter(const Communicator& comm, const void* in, void* out, Index count, DType type,
+                    ReduceOp op, const CollectiveOptions& options) {
+  const std::vector<Index> counts(static_cast<std::size_t>(comm.size()), count);
+  reduce_scatter(comm, in, out, counts, type, op, options);
+}
+
+void all_gather(const Communicator& comm, const void* in, void* out,
+                std::span<const Index> counts, DType type, const CollectiveOptions& options) {
+  Call call = call_of(comm, Operation::all_gather, type);
+  require_counts(call, counts);
+  call.in = in;
+  call.out = out;
+  call.counts = counts;
+  call.count = total(counts);
+  const auto me = static_cast<std::size_t>(comm.rank());
+  require_data(call, in, counts[me], "the input");
+  require_data(call, out, call.count, "the output");
+  if (in != element_at(out, starts_of(counts)[me], type)) {
+    require_apart(call, in, counts[me], out, call.count);
+  }
+  if (comm.size() == 1) return copy_alone(out, in, call.count, type);
+  run_collective(call, options);
+}
+
+void all_gather(const Communicator& comm, const void* in, Index count, void* out, DType type,
+                const CollectiveOptions& options) {
+  const std::vector<Index> counts(static_cast<std::size_t>(comm.size()), count);
+  all_gather(comm, in, out, counts, type, options);
+}
+
+void broadcast(const Communicator& comm, void* data, Index count, DType type, Rank root,
+               const CollectiveOptions& options) {
+  Call call = call_of(comm, Operation::broadcast, type);
+  call.in = data;
+  call.out = data;
+  call.count = count;
+  call.root = root;
+  require_count(call, count, "the count");
+  require_data(call, data, count, "the data");
+  if (root < 0 || root >= comm.size()) {
+    throw Error("broadcast over " + comm.name(), "root " + std::to_string(root) +
+                                                     " is not one of the " +
+                                                     std::to_string(comm.size()) + " ranks");
+  }
+  if (comm.size() == 1) return;
+  run_collective(call, options);
+}
+
+void all_to_all(const Communicator& comm, const void* in, std::span<const Index> send_counts,
+                void* out, std::span<const Index> receive_counts, DType type,
+                const CollectiveOptions& options) {
+  Call call = call_of(comm, Operation::all_to_all, type);
+  require_counts(call, send_counts);
+  require_counts(call, receive_counts);
+  call.in = in;
+  call.out = out;
+  call.counts = send_counts;
+  call.receive_counts = receive_counts;
+  const Index sent = total(send_counts);
+  const Index received = total(receive_counts);
+  call.count = std::max(sent, received);
+  require_data(call, in, sent, "the input");
+  require_data(call, out, received, "the output");
+  require_apart(call, in, sent, out, received);
+  run_collective(call, options);
+}
+
+void all_to_all(const Communicator& comm, const void* in, void* out, Index count, DType type,
+                const CollectiveOptions& options) {
+  Call call = call_of(comm, Operation::all_to_all, type);
+  require_count(call, count, "the count");
+  const std::vector<Index> counts(static_cast<std::size_t>(comm.size()), count);
+  call.in = in;
+  call.out = out;
+  call.counts = counts;
+  call.count = total(counts);
+  require_data(call, in, call.count, "the input");
+  require_data(call, out, call.count, "the output");
+  require_apart(call, in, call.count, out, call.count);
+  if (comm.size() == 1) return copy_alone(out, in, call.count, type);
+  run_collective(call, options);
+}
+
+void barrier(const Communicator& comm, const CollectiveOptions& options) {
+  if (comm.size() == 1) return;
+  run_collective(call_of(comm, Operation::barrier, DType::i8), options);
+}
+
+}  // namespace shoal

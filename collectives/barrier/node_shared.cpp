@@ -1,0 +1,33 @@
+// Barrier through flags in node-shared memory.
+//
+// Cost: a flag written, p−1 seen.
+#include "algorithm.hpp"
+#include "node/node_collectives.hpp"
+
+namespace shoal {
+namespace {
+
+// A flag written by one core and seen by another.
+constexpr double flag_seconds = 0.2e-6;
+
+class NodeShared final : public NamedAlgorithm {
+ public:
+  using NamedAlgorithm::NamedAlgorithm;
+  std::string why_not(const Call& call) const override { return why_no_node_path(call); }
+  Seconds cost(Bytes, int ranks, const Network&) const noexcept override {
+    return Seconds(ranks * flag_seconds);
+  }
+  void run(const Call& call) const override { node_barrier(call); }
+};
+
+}  // namespace
+
+const Algorithm& barrier_node_shared() {
+  static const NodeShared algorithm({Operation::barrier, "node_shared",
+                                     "one node: a flag a rank",
+                                     "Graham & Shipman 2008, MPI support for multi-core "
+                                     "architectures; Jain et al. 2018, XPMEM collectives"});
+  return algorithm;
+}
+
+}  // namespace shoal

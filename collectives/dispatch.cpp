@@ -1,0 +1,102 @@
+#include "dispatch.hpp"
+
+#include <cstdint>
+#include <string>
+
+#include <shoal/runtime/error.hpp>
+#include <shoal/runtime/trace.hpp>
+
+#include "node/node_collectives.hpp"
+
+namespace shoal {
+namespace {
+
+std::string title(const Call& call) {
+  return std::string(name_of(call.operation)) + " over " + call.comm->name();
+}
+
+// What all ranks of a node do together where they can: it beats messages at every size.
+void run_on_node(const Call& call) {
+  switch (call.operation) {
+    case Operation::all_reduce: return node_all_reduce(call, NodePath::any);
+    case Operation::reduce_scatter: return node_reduce_scatter(call, NodePath::any);
+    case Operation::all_gather: return node_all_gather(call, NodePath::any);
+    case Operation::broadcast: return node_broadcast(call, NodePath::any);
+    case Operation::all_to_all: return node_all_to_all(call, NodePath::any);
+    case Operation::barrier: return node_barrier(call);
+  }
+}
+
+bool node_can(const Call& call) {
+  if (call.operation == Operation::all_to_all && !call.receive_counts.empty()) return false;
+  return why_no_node_path(call).empty();
+}
+
+const Algorithm& cheapest(const Call& call) {
+  const Network network = typical_network(*call.comm);
+  const Algorithm* best = nullptr;
+  Seconds best_cost{0};
+  for (const Algorithm* algorithm : algorithms(call.operation)) {
+    if (algorithm->name() == "mpi" || !algorithm->why_not(call).empty()) continue;
+    const Seconds cost = algorithm->cost(call.bytes(), call.comm->size(), network);
+    if (best == nullptr || cost < best_cost) {
+      best = algorithm;
+      best_cost = cost;
+    }
+  }
+  return *best;
+}
+
+}  // namespace
+
+void run_collective(const Call& call, const CollectiveOptions& options) {
+  const trace::Span span(name_of(call.operation).data(), trace::Category::communication,
+                         call.bytes());
+  if (options.algorithm.empty()) {
+    if (node_can(call)) return run_on_node(call);
+    return cheapest(call).run(call);
+  }
+  const Algorithm& algorithm = find_algorithm(call.operation, options.algorithm);
+  const std::string why_not = algorithm.why_not(call);
+  if (!why_not.empty()) {
+    throw Error(title(call), options.algorithm + " cannot do it: " + why_not,
+                "choose another algorithm, or none");
+  }
+  algorithm.run(call);
+}
+
+void require_count(const Call& call, Index count, const char* what) {
+  if (count < 0) {
+    throw Error(title(call), std::string(what) + " is " + std::to_string(count),
+                "counts start at 0");
+  }
+}
+
+void require_counts(const Call& call, std::span<const Index> counts) {
+  if (counts.size() != static_cast<std::size_t>(call.comm->size())) {
+    throw Error(title(call), std::to_string(counts.size()) + " counts for " +
+                                 std::to_string(call.comm->size()) + " ranks",
+                "pass one count a rank");
+  }
+  for (const Index count : counts) require_count(call, count, "a count");
+}
+
+void require_data(const Call& call, const void* data, Index count, const char* what) {
+  if (data == nullptr && count > 0) {
+    throw Error(title(call), std::string(what) + " is null, but has " + std::to_string(count) +
+                                 " elements");
+  }
+}
+
+void require_apart(const Call& call, const void* a, Index a_count, const void* b, Index b_count) {
+  const auto from_a = reinterpret_cast<std::uintptr_t>(a);
+  const auto from_b = reinterpret_cast<std::uintptr_t>(b);
+  const auto bytes = [&](Index count) { return static_cast<std::uintptr_t>(count) * size_of(call.type); };
+  if (a_count > 0 && b_count > 0 && from_a < from_b + bytes(b_count) &&
+      from_b < from_a + bytes(a_count)) {
+    throw Error(title(call), "input and output overlap",
+                "pass separate buffers, or use the in-place form");
+  }
+}
+
+}  // namespace shoal

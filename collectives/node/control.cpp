@@ -1,0 +1,203 @@
+#include "node/control.hpp"
+
+#include <mpi.h>
+
+#include <cstring>
+#include <mutex>
+#include <new>
+#include <string>
+
+#include <shoal/runtime/error.hpp>
+#include <shoal/runtime/mpi_interop.hpp>
+#include <shoal/runtime/wait.hpp>
+
+#include "transport.hpp"
+
+namespace shoal {
+
+// Two cache lines apart: processors fetch lines in pairs.
+constexpr std::size_t apart = 128;
+
+struct NodeControl::Slot {
+  // Flag and announcement share a line, so that seeing the flag brings the announcement. There are
+  // two, used in turn: a rank may announce the next collective while a slower one still reads this
+  // one; it cannot get further ahead, since that takes everyone's next announcement.
+  struct alignas(64) Line {
+    std::atomic<std::uint64_t> flag;
+    Announcement announcement;
+  };
+  struct alignas(apart) Turn {
+    Line line;
+    std::byte data[inline_bytes];
+  };
+  std::array<Turn, 2> turn;
+  alignas(apart) std::atomic<std::uint64_t> met;
+  alignas(apart) node_memory::Location stage;
+};
+
+struct NodeControl::Block {
+  alignas(apart) std::atomic<int> closed;  // ranks that will never look here again
+  Slot slots[1];  // one for each rank
+};
+
+namespace {
+
+static_assert(sizeof(Announcement) + sizeof(std::uint64_t) <= 64);
+static_assert(std::atomic<std::uint64_t>::is_always_lock_free);
+
+// Memory that other ranks may still look at when this rank is done with it. It goes back to the heap
+// once all of them have counted themselves off.
+class Retired {
+ public:
+  void add(void* memory, const std::atomic<int>* closed, int ranks) {
+    const std::lock_guard lock(mutex_);
+    entries_.push_back({memory, closed, ranks});
+    std::erase_if(entries_, [](const Entry& entry) {
+      if (entry.closed->load(std::memory_order_acquire) < entry.ranks) return false;
+      node_memory::release(entry.memory);
+      return true;
+    });
+  }
+
+ private:
+  struct Entry {
+    void* memory;
+    const std::atomic<int>* closed;
+    int ranks;
+  };
+  std::mutex mutex_;
+  std::vector<Entry> entries_;
+};
+
+Retired& retired() {
+  static Retired instance;
+  return instance;
+}
+
+}  // namespace
+
+NodeControl::NodeControl(const Communicator& comm) : comm_(comm) {
+  const MPI_Comm mpi = mpi_handle(comm);
+  int good = comm.on_one_node() && node_memory::available() ? 1 : 0;
+  check_mpi(MPI_Allreduce(MPI_IN_PLACE, &good, 1, MPI_INT, MPI_MIN, mpi), "node collectives");
+  if (!good) return;
+  node_memory::Location location;
+  if (comm.rank() == 0) {
+    const Bytes bytes = sizeof(Block) + sizeof(Slot) * static_cast<Bytes>(comm.size()) + apart;
+    try {
+      memory_ = node_memory::allocate(bytes);
+      const auto misaligned = reinterpret_cast<std::uintptr_t>(memory_) % apart;
+      auto* aligned =
+          static_cast<std::byte*>(memory_) + (misaligned == 0 ? 0 : apart - misaligned);
+      auto* block = new (aligned) Block;
+      block->closed.store(0);
+      for (Rank rank = 0; rank < comm.size(); ++rank) new (&block->slots[rank]) Slot{};
+      location = *node_memory::locate(block);
+    } catch (const Error&) {
+      location.owner = -1;  // no room: the ranks meet through MPI instead
+    }
+  }
+  check_mpi(MPI_Bcast(&location, sizeof location, MPI_BYTE, 0, mpi), "node collectives");
+  if (location.owner >= 0) block_ = static_cast<Block*>(node_memory::address(location));
+}
+
+NodeControl::~NodeControl() {
+  if (block_ == nullptr || !node_memory::available()) return;
+  // Each piece of memory counts the ranks that are done with it, in its owner's heap.
+  for (std::size_t rank = 0; rank < stages_.size(); ++rank) {
+    std::byte* stage = stages_[rank];
+    auto& closed = *reinterpret_cast<std::atomic<int>*>(stage + 2 * stage_bytes);
+    const bool mine = static_cast<Rank>(rank) == comm_.rank();
+    if (mine) retired().add(stage, &closed, comm_.size());
+    closed.fetch_add(1, std::memory_order_acq_rel);
+  }
+  if (memory_ != nullptr) retired().add(memory_, &block_->closed, comm_.size());
+  block_->closed.fetch_add(1, std::memory_order_acq_rel);
+}
+
+NodeControl::Slot& NodeControl::slot(Rank rank) const noexcept { return block_->slots[rank]; }
+
+void NodeControl::wait_for(const std::atomic<std::uint64_t>& flag, std::uint64_t value,
+                           Rank whom) {
+  Waiter waiter;
+  while (flag.load(std::memory_order_acquire) < value) {
+    waiter.pause([&] {
+      return Waiter::Late{std::string(operation_) + " over " + comm_.name(),
+                          name_of_rank(comm_, whom)};
+    });
+  }
+}
+
+void NodeControl::announce(const Announcement& mine, const void* inline_data, Bytes inline_size) {
+  operation_ = name_of(static_cast<Operation>(mine.operation)).data();
+  ++sequence_;
+  Slot::Turn& turn = slot(comm_.rank()).turn[sequence_ % 2];
+  turn.line.announcement = mine;
+  if (mine.inlined && inline_size > 0) std::memcpy(turn.data, inline_data, inline_size);
+  turn.line.flag.store(sequence_, std::memory_order_release);
+  for (Rank rank = 0; rank < comm_.size(); ++rank) {
+    wait_for(slot(rank).turn[sequence_ % 2].line.flag, sequence_, rank);
+  }
+  check_agreement();
+}
+
+const Announcement& NodeControl::of(Rank rank) const noexcept {
+  return slot(rank).turn[sequence_ % 2].line.announcement;
+}
+
+const std::byte* NodeControl::inline_of(Rank rank) const noexcept {
+  return slot(rank).turn[sequence_ % 2].data;
+}
+
+void NodeControl::check_agreement() const {
+  const Announcement& first = of(0);
+  for (Rank rank = 1; rank < comm_.size(); ++rank) {
+    const Announcement& other = of(rank);
+    if (other.operation == first.operation && other.count == first.count &&
+        other.type == first.type && other.op == first.op && other.root == first.root) {
+      continue;
+    }
+    const auto text = [&](Rank who) {
+      const Announcement& a = of(who);
+      return name_of_rank(comm_, who) + " called " +
+             std::string(name_of(static_cast<Operation>(a.operation))) + " of " +
+             std::to_string(a.count) + " " + std::string(name_of(static_cast<DType>(a.type))) +
+             " (" + std::string(name_of(static_cast<ReduceOp>(a.op))) + ", root " +
+             std::to_string(a.root) + ")";
+    };
+    throw Error("collective over " + comm_.name(), text(0) + ", but " + text(rank),
+                "make the same call on all ranks");
+  }
+}
+
+bool NodeControl::all_shared(bool in, bool out) const noexcept {
+  for (Rank rank = 0; rank < comm_.size(); ++rank) {
+    const Announcement& theirs = of(rank);
+    if (in && theirs.in.owner < 0) return false;
+    if (out && theirs.out.owner < 0) return false;
+  }
+  return true;
+}
+
+void NodeControl::meet() {
+  ++meetings_;
+  slot(comm_.rank()).met.store(meetings_, std::memory_order_release);
+  for (Rank rank = 0; rank < comm_.size(); ++rank) wait_for(slot(rank).met, meetings_, rank);
+}
+
+void NodeControl::make_stages() {
+  void* mine = node_memory::allocate(2 * stage_bytes + apart);
+  new (static_cast<std::byte*>(mine) + 2 * stage_bytes) std::atomic<int>(0);
+  slot(comm_.rank()).stage = *node_memory::locate(mine);
+  meet();
+  for (Rank rank = 0; rank < comm_.size(); ++rank) {
+    stages_.push_back(static_cast<std::byte*>(node_memory::address(slot(rank).stage)));
+  }
+}
+
+std::byte* NodeControl::stage_of(Rank rank, int which) {
+  if (stages_.empty()) make_stages();
+  return stages_[static_cast<std::size_t>(rank)] + static_cast<Bytes>(which) * stage_bytes;
+}
+
+}  // namespace shoal

@@ -1,0 +1,78 @@
+#include "reduce/reduce.hpp"
+
+#include <unistd.h>
+
+#include <algorithm>
+#include <cstring>
+
+#include <shoal/runtime/isa.hpp>
+
+#include "reduce/reduce_table.hpp"
+
+namespace shoal {
+namespace {
+
+const reduce_kernels::Table& table() {
+  static const reduce_kernels::Table& chosen = []() -> const reduce_kernels::Table& {
+    switch (selected_isa()) {
+#if defined(SHOAL_SIMD_HAS_AVX512)
+      case Isa::avx512: return reduce_kernels::avx512::table;
+#endif
+#if defined(SHOAL_SIMD_HAS_AVX2)
+      case Isa::avx2: return reduce_kernels::avx2::table;
+#endif
+      default: return reduce_kernels::baseline::table;
+    }
+  }();
+  return chosen;
+}
+
+bool on_cache_line(const void* pointer) {
+  return reinterpret_cast<std::uintptr_t>(pointer) % 64 == 0;
+}
+
+}  // namespace
+
+Bytes stream_threshold() {
+  // Data that fits the second-level cache twice over is better written into it: the next kernel
+  // reads it from there.
+  static const Bytes threshold = [] {
+    const long l2 = sysconf(_SC_LEVEL2_CACHE_SIZE);
+    return 2 * (l2 > 0 ? static_cast<Bytes>(l2) : Bytes{1} << 20);
+  }();
+  return threshold;
+}
+
+void reduce_elements(const void* const* inputs, int input_count, void* const* outputs,
+                     int output_count, Index count, DType type, ReduceOp op, int ranks,
+                     bool stream) {
+  if (count == 0) return;
+  stream = stream && std::all_of(outputs, outputs + output_count, on_cache_line);
+  table().reduce[static_cast<int>(type)][static_cast<int>(op)](
+      inputs, input_count, outputs, output_count, static_cast<std::size_t>(count), ranks, stream);
+}
+
+void reduce_into(void* into, const void* from, Index count, DType type, ReduceOp op) {
+  if (op == ReduceOp::avg) op = ReduceOp::sum;
+  const void* inputs[] = {into, from};
+  void* outputs[] = {into};
+  reduce_elements(inputs, 2, outputs, 1, count, type, op, 1, false);
+}
+
+void finish_average(void* data, Index count, DType type, ReduceOp op, int ranks) {
+  if (op != ReduceOp::avg) return;
+  const void* inputs[] = {data};
+  void* outputs[] = {data};
+  reduce_elements(inputs, 1, outputs, 1, count, type, op, ranks, false);
+}
+
+void copy_elements(void* to, const void* from, Bytes bytes) {
+  if (bytes == 0 || to == from) return;
+  if (bytes >= stream_threshold() && on_cache_line(to)) {
+    table().stream_copy(to, from, bytes);
+  } else {
+    std::memcpy(to, from, bytes);
+  }
+}
+
+}  // namespace shoal

@@ -1,0 +1,28 @@
+// Element-wise reductions on this rank, for the instruction set that was chosen at run time.
+#pragma once
+
+#include <shoal/runtime/dtype.hpp>
+#include <shoal/runtime/reduce_op.hpp>
+#include <shoal/runtime/units.hpp>
+
+namespace shoal {
+
+/// outputs = reduction of inputs, element by element, combined in the order of the inputs; an
+/// output may be one of the inputs. An average divides by `ranks`. `stream`: write past the caches.
+void reduce_elements(const void* const* inputs, int input_count, void* const* outputs,
+                     int output_count, Index count, DType type, ReduceOp op, int ranks,
+                     bool stream);
+
+/// into = into op from. An average is summed only: see finish_average.
+void reduce_into(void* into, const void* from, Index count, DType type, ReduceOp op);
+
+/// Divides the sum at `data` by `ranks` if `op` is an average.
+void finish_average(void* data, Index count, DType type, ReduceOp op, int ranks);
+
+/// A copy that writes past the caches when it is larger than they are.
+void copy_elements(void* to, const void* from, Bytes bytes);
+
+/// From how many bytes on, touched by one rank in one operation, data is written past the caches.
+Bytes stream_threshold();
+
+}  // namespace shoal

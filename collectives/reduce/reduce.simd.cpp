@@ -1,0 +1,256 @@
+// Element-wise reductions of any number of inputs into any number of outputs. Compiled once for
+// each instruction set.
+//
+// Bound: memory. With k inputs and j outputs of n bytes, k·n bytes are read and j·n written, no
+// more: elements pass through registers, or through a block that stays in the first-level cache.
+
+#include <cstddef>
+#include <cstdint>
+
+#include "reduce_table.hpp"
+
+#if defined(__x86_64__)
+#include <immintrin.h>
+#endif
+
+namespace shoal::reduce_kernels {
+namespace SHOAL_SIMD_VARIANT {
+namespace {
+
+struct Bf16 {
+  std::uint16_t bits;
+};
+struct F16 {
+  std::uint16_t bits;
+};
+
+// What elements of type T are combined in, and how they get there and back.
+template <class T>
+struct Element {
+  using Accumulator = T;
+  static T widen(T value) { return value; }
+  static T narrow(T value) { return value; }
+};
+
+inline float float_from(std::uint32_t bits) {
+  float value;
+  __builtin_memcpy(&value, &bits, sizeof value);
+  return value;
+}
+inline std::uint32_t bits_of(float value) {
+  std::uint32_t bits;
+  __builtin_memcpy(&bits, &value, sizeof bits);
+  return bits;
+}
+
+template <>
+struct Element<Bf16> {
+  using Accumulator = float;
+  static float widen(Bf16 value) { return float_from(std::uint32_t{value.bits} << 16); }
+  static Bf16 narrow(float value) {
+    const std::uint32_t bits = bits_of(value);
+    const std::uint32_t rounded = (bits + 0x7fffu + ((bits >> 16) & 1u)) >> 16;
+    const std::uint32_t quiet_nan = (bits >> 16) | 0x40u;
+    const bool is_nan = (bits & 0x7fffffffu) > 0x7f800000u;
+    return {static_cast<std::uint16_t>(is_nan ? quiet_nan : rounded)};
+  }
+};
+
+template <>
+struct Element<F16> {
+  using Accumulator = float;
+  static float widen(F16 value) {
+    // Shifted into place and rescaled by 2^112, subnormals come out right by themselves; infinity
+    // and NaN need their exponent filled up.
+    const std::uint32_t magnitude = (value.bits & 0x7fffu);
+    const float scaled = float_from(magnitude << 13) * 0x1p112f;
+    std::uint32_t bits = bits_of(scaled);
+    bits |= magnitude >= 0x7c00u ? 0x7f800000u : 0u;
+    return float_from(bits | (std::uint32_t{value.bits & 0x8000u} << 16));
+  }
+  static F16 narrow(float value) {
+    const std::uint32_t bits = bits_of(value);
+    const std::uint32_t sign = (bits >> 16) & 0x8000u;
+    const std::uint32_t magnitude = bits & 0x7fffffffu;
+    const std::uint32_t normal =
+        (magnitude - 0x38000000u + 0xfffu + ((magnitude >> 13) & 1u)) >> 13;
+    const std::uint32_t tiny = bits_of(float_from(magnitude) + 0.5f) - 0x3f000000u;
+    std::uint32_t result = magnitude < 0x38800000u ? tiny : normal;
+    result = magnitude >= 0x477ff000u ? 0x7c00u : result;
+    result = magnitude > 0x7f800000u ? 0x7e00u : result;
+    return {static_cast<std::uint16_t>(sign | result)};
+  }
+};
+
+// Integers wrap, which only unsigned arithmetic promises.
+template <class T>
+struct Arithmetic {
+  static T add(T a, T b) { return a + b; }
+  static T multiply(T a, T b) { return a * b; }
+  static T divide(T a, double by) { return static_cast<T>(a / static_cast<T>(by)); }
+};
+template <class T, class U>
+struct Wrapping {
+  static T add(T a, T b) { return static_cast<T>(static_cast<U>(a) + static_cast<U>(b)); }
+  static T multiply(T a, T b) { return static_cast<T>(static_cast<U>(a) * static_cast<U>(b)); }
+  static T divide(T a, double by) { return static_cast<T>(a / static_cast<T>(by)); }
+};
+template <>
+struct Arithmetic<std::int8_t> : Wrapping<std::int8_t, std::uint32_t> {
+  // Ranks may outnumber what 8 bits hold.
+  static std::int8_t divide(std::int8_t a, double by) {
+    return static_cast<std::int8_t>(a / static_cast<int>(by));
+  }
+};
+template <>
+struct Arithmetic<std::int32_t> : Wrapping<std::int32_t, std::uint32_t> {};
+template <>
+struct Arithmetic<std::int64_t> : Wrapping<std::int64_t, std::uint64_t> {};
+
+struct Sum {
+  template <class T>
+  static T combine(T a, T b) {
+    return Arithmetic<T>::add(a, b);
+  }
+  static constexpr bool averages = false;
+};
+struct Average : Sum {
+  static constexpr bool averages = true;
+};
+// A comparison with NaN is false: a NaN in b is taken by it, one in a by the second test.
+struct Min {
+  template <class T>
+  static T combine(T a, T b) {
+    return (a < b) | (a != a) ? a : b;
+  }
+  static constexpr bool averages = false;
+};
+struct Max {
+  template <class T>
+  static T combine(T a, T b) {
+    return (a > b) | (a != a) ? a : b;
+  }
+  static constexpr bool averages = false;
+};
+struct Product {
+  template <class T>
+  static T combine(T a, T b) {
+    return Arithmetic<T>::multiply(a, b);
+  }
+  static constexpr bool averages = false;
+};
+
+void stream_copy(void* to, const void* from, std::size_t bytes) {
+#if defined(__x86_64__)
+  auto* out = static_cast<char*>(to);
+  const auto* in = static_cast<const char*>(from);
+  std::size_t at = 0;
+  if (reinterpret_cast<std::uintptr_t>(out) % 64 == 0) {
+#if defined(__AVX512F__)
+    for (; at + 64 <= bytes; at += 64) {
+      _mm512_stream_si512(reinterpret_cast<__m512i*>(out + at), _mm512_loadu_si512(in + at));
+    }
+#elif defined(__AVX2__)
+    for (; at + 32 <= bytes; at += 32) {
+      _mm256_stream_si256(reinterpret_cast<__m256i*>(out + at),
+                          _mm256_loadu_si256(reinterpret_cast<const __m256i*>(in + at)));
+    }
+#else
+    for (; at + 16 <= bytes; at += 16) {
+      _mm_stream_si128(reinterpret_cast<__m128i*>(out + at),
+                       _mm_loadu_si128(reinterpret_cast<const __m128i*>(in + at)));
+    }
+#endif
+  }
+  __builtin_memcpy(out + at, in + at, bytes - at);
+  _mm_sfence();
+#else
+  __builtin_memcpy(to, from, bytes);
+#endif
+}
+
+// K inputs into J outputs, all known when compiled: one pass, nothing but registers between.
+template <class T, class Op, int K, int J>
+void fixed(const void* const* inputs, void* const* outputs, std::size_t n, double divisor) {
+  using E = Element<T>;
+  using A = typename E::Accumulator;
+  const T* in[K];
+  T* out[J];
+  for (int k = 0; k < K; ++k) in[k] = static_cast<const T*>(inputs[k]);
+  for (int j = 0; j < J; ++j) out[j] = static_cast<T*>(outputs[j]);
+#pragma omp simd
+  for (std::size_t i = 0; i < n; ++i) {
+    A value = E::widen(in[0][i]);
+#pragma GCC unroll 8
+    for (int k = 1; k < K; ++k) value = Op::template combine<A>(value, E::widen(in[k][i]));
+    if (Op::averages) value = Arithmetic<A>::divide(value, divisor);
+    const T result = E::narrow(value);
+#pragma GCC unroll 8
+    for (int j = 0; j < J; ++j) out[j][i] = result;
+  }
+}
+
+// Any number of inputs and outputs, block by block; the block stays in the first-level cache.
+template <class T, class Op>
+void blocked(const void* const* inputs, int input_count, void* const* outputs, int output_count,
+             std::size_t n, double divisor, bool stream) {
+  using E = Element<T>;
+  using A = typename E::Accumulator;
+  constexpr std::size_t block = 4096 / sizeof(A);
+  alignas(64) A sum[block];
+  alignas(64) T result[block];
+  for (std::size_t begin = 0; begin < n; begin += block) {
+    const std::size_t length = n - begin < block ? n - begin : block;
+    const T* first = static_cast<const T*>(inputs[0]) + begin;
+#pragma omp simd
+    for (std::size_t i = 0; i < length; ++i) sum[i] = E::widen(first[i]);
+    for (int k = 1; k < input_count; ++k) {
+      const T* in = static_cast<const T*>(inputs[k]) + begin;
+#pragma omp simd
+      for (std::size_t i = 0; i < length; ++i) {
+        sum[i] = Op::template combine<A>(sum[i], E::widen(in[i]));
+      }
+    }
+    if (Op::averages) {
+#pragma omp simd
+      for (std::size_t i = 0; i < length; ++i) sum[i] = Arithmetic<A>::divide(sum[i], divisor);
+    }
+#pragma omp simd
+    for (std::size_t i = 0; i < length; ++i) result[i] = E::narrow(sum[i]);
+    for (int j = 0; j < output_count; ++j) {
+      T* out = static_cast<T*>(outputs[j]) + begin;
+      if (stream) {
+        stream_copy(out, result, length * sizeof(T));
+      } else {
+        __builtin_memcpy(out, result, length * sizeof(T));
+      }
+    }
+  }
+}
+
+template <class T, class Op>
+void reduce(const void* const* inputs, int input_count, void* const* outputs, int output_count,
+            std::size_t n, double divisor, bool stream) {
+  if (!stream && input_count == 2 && output_count == 1) {
+    fixed<T, Op, 2, 1>(inputs, outputs, n, divisor);
+  } else if (!stream && input_count == 2 && output_count == 2) {
+    fixed<T, Op, 2, 2>(inputs, outputs, n, divisor);
+  } else if (!stream && input_count == 4 && output_count == 4) {
+    fixed<T, Op, 4, 4>(inputs, outputs, n, divisor);
+  } else {
+    blocked<T, Op>(inputs, input_count, outputs, output_count, n, divisor, stream);
+  }
+}
+
+#define SHOAL_REDUCE_ROW(T) \
+  { reduce<T, Sum>, reduce<T, Min>, reduce<T, Max>, reduce<T, Product>, reduce<T, Average> }
+
+}  // namespace
+
+const Table table = {{SHOAL_REDUCE_ROW(float), SHOAL_REDUCE_ROW(double), SHOAL_REDUCE_ROW(Bf16),
+                      SHOAL_REDUCE_ROW(F16), SHOAL_REDUCE_ROW(std::int8_t),
+                      SHOAL_REDUCE_ROW(std::int32_t), SHOAL_REDUCE_ROW(std::int64_t)},
+                     stream_copy};
+
+}  // namespace SHOAL_SIMD_VARIANT
+}  // namespace shoal::reduce_kernels
