@@ -14,8 +14,9 @@ const ActivationKernels& kernels() { return SHOAL_SELECT_KERNELS(activation_kern
 }  // namespace
 
 void gelu_forward(Index n, const float* x, float* y) {
-  parallel_ranges(n, element_align, element_grain,
-                  [&](Index begin, Index end) { kernels().gelu(end - begin, x + begin, y + begin); });
+  parallel_ranges(n, element_align, element_grain, [&](Index begin, Index end) {
+    kernels().gelu(end - begin, x + begin, y + begin);
+  });
 }
 
 void gelu_backward(Index n, const float* x, const float* dy, float* dx) {

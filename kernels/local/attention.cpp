@@ -42,13 +42,12 @@ struct Heads {
     head.q = qkv + offset(item);
     head.k = head.q + shape.heads * shape.head_dim;
     head.v = head.k + shape.heads * shape.head_dim;
-    const auto total = static_cast<std::uint64_t>(
-        shape.total_heads == 0 ? shape.heads : shape.total_heads);
+    const auto total =
+        static_cast<std::uint64_t>(shape.total_heads == 0 ? shape.heads : shape.total_heads);
     const auto b = static_cast<std::uint64_t>(item / shape.heads);
     const auto h = static_cast<std::uint64_t>(item % shape.heads);
     const auto time = static_cast<std::uint64_t>(shape.time);
-    head.first_element =
-        ((shape.first_batch + b) * total + shape.first_head + h) * time * time;
+    head.first_element = ((shape.first_batch + b) * total + shape.first_head + h) * time * time;
     return head;
   }
   // Of a head's first query in qkv, and of its first row in out.
@@ -81,10 +80,10 @@ Heads describe(const AttentionShape& shape, const float* qkv, const Dropout& dro
 template <class Work>
 void for_each_item(Index items, double flops, Index floats, const Work& work) {
   constexpr double flops_worth_a_thread = 2e5;
-  const Index wanted =
-      omp_in_parallel() ? 1
-                        : std::min<Index>({Index{omp_get_max_threads()}, items,
-                                           static_cast<Index>(flops / flops_worth_a_thread)});
+  const Index wanted = omp_in_parallel()
+                           ? 1
+                           : std::min<Index>({Index{omp_get_max_threads()}, items,
+                                              static_cast<Index>(flops / flops_worth_a_thread)});
   const int threads = static_cast<int>(std::max<Index>(1, wanted));
   static thread_local Scratch scratch;
   const Index stride = (floats + 15) / 16 * 16;

@@ -104,8 +104,8 @@ void forward(const AttentionHead& head, Index first_block, Index stride, float* 
 }
 
 // In place: scores become probabilities, products of dout and v become gradients of the scores.
-void gradient_row(const AttentionHead& head, Index i, Index width, float log_sum_exp,
-                  float dot_out, float* s, float* ds) {
+void gradient_row(const AttentionHead& head, Index i, Index width, float log_sum_exp, float dot_out,
+                  float* s, float* ds) {
   const Index valid = i + 1;
   if (head.drop) drop_row(head, i, ds);
 #pragma omp simd

@@ -52,8 +52,7 @@ void scale_int32(Index n, float a_scale, const float* b_scale, float* c) {
   }
 }
 
-void dot4_int8(Index k, const std::int8_t* a, const std::int8_t* b, Index ldb,
-               std::int32_t* sums) {
+void dot4_int8(Index k, const std::int8_t* a, const std::int8_t* b, Index ldb, std::int32_t* sums) {
   std::int32_t s0 = 0, s1 = 0, s2 = 0, s3 = 0;
 #pragma omp simd reduction(+ : s0, s1, s2, s3)
   for (Index i = 0; i < k; ++i) {

@@ -15,10 +15,10 @@ const SoftmaxKernels& kernels() { return SHOAL_SELECT_KERNELS(softmax_kernels); 
 
 void check_stride(Index rows, Index cols, Index ld) {
   if (rows > 1 && ld < cols) {
-    throw Error("cross entropy",
-                "rows are " + std::to_string(ld) + " elements apart but hold " +
-                    std::to_string(cols),
-                "pass the distance between rows of the logits");
+    throw Error(
+        "cross entropy",
+        "rows are " + std::to_string(ld) + " elements apart but hold " + std::to_string(cols),
+        "pass the distance between rows of the logits");
   }
 }
 

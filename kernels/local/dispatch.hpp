@@ -3,10 +3,16 @@
 #pragma once
 
 // Declares the table `name` of type `type` once for each variant that may have been compiled.
-#define SHOAL_DECLARE_KERNELS(type, name)           \
-  namespace baseline { extern const type name; }    \
-  namespace avx2 { extern const type name; }        \
-  namespace avx512 { extern const type name; }
+#define SHOAL_DECLARE_KERNELS(type, name) \
+  namespace baseline {                    \
+  extern const type name;                 \
+  }                                       \
+  namespace avx2 {                        \
+  extern const type name;                 \
+  }                                       \
+  namespace avx512 {                      \
+  extern const type name;                 \
+  }
 
 #if defined(SHOAL_SIMD_HAS_AVX512)
 #define SHOAL_AVX512_OR(name, other) (selected_isa() == Isa::avx512 ? avx512::name : (other))

@@ -39,9 +39,9 @@ Backend backend_from(const char* variable, std::pair<const char*, Backend> first
 }
 
 Fp32Backend fp32_backend() {
-  static const Fp32Backend backend = backend_from<Fp32Backend>(
-      "SHOAL_FP32_BACKEND", {"openblas", Fp32Backend::openblas}, {"onednn", Fp32Backend::onednn},
-      Fp32Backend::openblas);
+  static const Fp32Backend backend =
+      backend_from<Fp32Backend>("SHOAL_FP32_BACKEND", {"openblas", Fp32Backend::openblas},
+                                {"onednn", Fp32Backend::onednn}, Fp32Backend::openblas);
   return backend;
 }
 
@@ -145,18 +145,17 @@ void gemm_converted(Trans ta, Trans tb, Index m, Index n, Index k, const From* a
 void gemm_rounded(Trans ta, Trans tb, Index m, Index n, Index k, float alpha, const float* a,
                   Index lda, const float* b, Index ldb, float beta, float* c, Index ldc) {
   if (bf16_backend() == Bf16Backend::onednn) {
-    gemm_converted<bfloat16>(ta, tb, m, n, k, a, lda, b, ldb, c, ldc, to_bf16_row,
-                             [&](Index rows, Index cols, const bfloat16* x, Index ldx,
-                                 const bfloat16* y, Index ldy, float* z) {
-                               onednn_gemm_bf16({ta, tb, rows, cols, k, ldx, ldy, ldc, alpha, beta},
-                                                x, y, z);
-                             });
+    gemm_converted<bfloat16>(
+        ta, tb, m, n, k, a, lda, b, ldb, c, ldc, to_bf16_row,
+        [&](Index rows, Index cols, const bfloat16* x, Index ldx, const bfloat16* y, Index ldy,
+            float* z) {
+          onednn_gemm_bf16({ta, tb, rows, cols, k, ldx, ldy, ldc, alpha, beta}, x, y, z);
+        });
   } else {
     gemm_converted<float>(
         ta, tb, m, n, k, a, lda, b, ldb, c, ldc, convert().round_to_bf16,
-        [&](Index rows, Index cols, const float* x, Index ldx, const float* y, Index ldy, float* z) {
-          gemm_fp32(ta, tb, rows, cols, k, alpha, x, ldx, y, ldy, beta, z, ldc);
-        });
+        [&](Index rows, Index cols, const float* x, Index ldx, const float* y, Index ldy,
+            float* z) { gemm_fp32(ta, tb, rows, cols, k, alpha, x, ldx, y, ldy, beta, z, ldc); });
   }
 }
 
@@ -165,9 +164,9 @@ void gemm_rounded(Trans ta, Trans tb, Index m, Index n, Index k, float alpha, co
 void check_gemm(const char* operation, Trans ta, Trans tb, Index m, Index n, Index k, Index lda,
                 Index ldb, Index ldc) {
   constexpr Index limit = std::numeric_limits<std::int32_t>::max();
-  for (const auto& [name, value] : {std::pair{"m", m}, std::pair{"n", n}, std::pair{"k", k},
-                                    std::pair{"lda", lda}, std::pair{"ldb", ldb},
-                                    std::pair{"ldc", ldc}}) {
+  for (const auto& [name, value] :
+       {std::pair{"m", m}, std::pair{"n", n}, std::pair{"k", k}, std::pair{"lda", lda},
+        std::pair{"ldb", ldb}, std::pair{"ldc", ldc}}) {
     if (value < 0 || value > limit) {
       throw Error(operation, std::string(name) + " = " + std::to_string(value) + " is out of range",
                   "pass extents in [0, 2^31)");
@@ -228,7 +227,9 @@ std::string gemm_backend(Precision precision) {
   if (precision == Precision::fp32) return fp32;
   if (bf16_backend() == Bf16Backend::rounded) return "operands rounded to bf16, " + fp32;
   return onednn_version() + " bf16 (" +
-         (has_amx_bf16() ? "amx_bf16)" : has_avx512_bf16() ? "avx512_bf16)" : "emulated)");
+         (has_amx_bf16()      ? "amx_bf16)"
+          : has_avx512_bf16() ? "avx512_bf16)"
+                              : "emulated)");
 }
 
 }  // namespace shoal::kernels

@@ -23,8 +23,10 @@ bool onednn_is_exact() {
   switch (dnnl_get_effective_cpu_isa()) {
     case dnnl_cpu_isa_avx512_core_vnni:
     case dnnl_cpu_isa_avx512_core_bf16:
-    case dnnl_cpu_isa_avx512_core_amx: return true;
-    default: return false;
+    case dnnl_cpu_isa_avx512_core_amx:
+      return true;
+    default:
+      return false;
   }
 }
 
@@ -45,21 +47,21 @@ void integer_product(Index m, Index n, Index k, const std::int8_t* a, Index lda,
   // Threads own columns; four rows of B stay in the first-level cache while the rows of A pass.
   parallel_ranges(n, 4, std::max<Index>(4, 65536 / std::max<Index>(1, m * k)),
                   [&](Index begin, Index end) {
-    Index j = begin;
-    for (; j + 4 <= end; j += 4) {
-      for (Index i = 0; i < m; ++i) {
-        std::int32_t sums[4];
-        convert().dot4_int8(k, a + i * lda, b + j * ldb, ldb, sums);
-        __builtin_memcpy(c + i * ldc + j, sums, sizeof sums);
-      }
-    }
-    for (; j < end; ++j) {
-      for (Index i = 0; i < m; ++i) {
-        const std::int32_t sum = convert().dot_int8(k, a + i * lda, b + j * ldb);
-        __builtin_memcpy(c + i * ldc + j, &sum, sizeof sum);
-      }
-    }
-  });
+                    Index j = begin;
+                    for (; j + 4 <= end; j += 4) {
+                      for (Index i = 0; i < m; ++i) {
+                        std::int32_t sums[4];
+                        convert().dot4_int8(k, a + i * lda, b + j * ldb, ldb, sums);
+                        __builtin_memcpy(c + i * ldc + j, sums, sizeof sums);
+                      }
+                    }
+                    for (; j < end; ++j) {
+                      for (Index i = 0; i < m; ++i) {
+                        const std::int32_t sum = convert().dot_int8(k, a + i * lda, b + j * ldb);
+                        __builtin_memcpy(c + i * ldc + j, &sum, sizeof sum);
+                      }
+                    }
+                  });
 }
 
 }  // namespace

@@ -54,8 +54,8 @@ void rms_norm_forward(Index rows, Index cols, const float* x, const float* gain,
   });
 }
 
-void rms_norm_backward(Index rows, Index cols, const float* x, const float* gain,
-                       const float* rstd, const float* dy, float* dx, float* dgain) {
+void rms_norm_backward(Index rows, Index cols, const float* x, const float* gain, const float* rstd,
+                       const float* dy, float* dx, float* dgain) {
   sum_row_blocks(
       rows, cols,
       [&](Index begin, Index end, float* sums) {

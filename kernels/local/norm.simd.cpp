@@ -50,8 +50,7 @@ void layer_norm_gradient(Index cols, const float* x, const float* gain, float me
   for (Index c = 0; c < cols; ++c) dbias[c] += dy[c];
 }
 
-void rms_norm(Index cols, const float* x, const float* gain, float eps, float* y,
-              float* rstd_out) {
+void rms_norm(Index cols, const float* x, const float* gain, float eps, float* y, float* rstd_out) {
   float squares = 0;
 #pragma omp simd reduction(+ : squares)
   for (Index c = 0; c < cols; ++c) squares += x[c] * x[c];

@@ -70,9 +70,10 @@ void onednn_gemm_bf16(const Bf16Product& product, const bfloat16* a, const bfloa
     const auto memory = [](const dnnl::memory::desc& description, const void* data) {
       return dnnl::memory(description, engine(), const_cast<void*>(data));
     };
-    ready.primitive.execute(stream, {{DNNL_ARG_SRC, memory(ready.description.src_desc(), a)},
-                                     {DNNL_ARG_WEIGHTS, memory(ready.description.weights_desc(), b)},
-                                     {DNNL_ARG_DST, memory(ready.description.dst_desc(), c)}});
+    ready.primitive.execute(stream,
+                            {{DNNL_ARG_SRC, memory(ready.description.src_desc(), a)},
+                             {DNNL_ARG_WEIGHTS, memory(ready.description.weights_desc(), b)},
+                             {DNNL_ARG_DST, memory(ready.description.dst_desc(), c)}});
     stream.wait();
   } catch (const dnnl::error& error) {
     throw Error("gemm in bf16", std::string("oneDNN: ") + error.what(),

@@ -17,8 +17,8 @@ struct AdamWConstants {
 
 /// Functions on ranges.
 struct OptimizerKernels {
-  void (*adamw)(const AdamWConstants& k, std::int64_t n, float* params, const float* grads, float* m,
-                float* v);
+  void (*adamw)(const AdamWConstants& k, std::int64_t n, float* params, const float* grads,
+                float* m, float* v);
   double (*sum_of_squares)(std::int64_t n, const float* x);
 };
 

@@ -8,8 +8,8 @@
 
 namespace shoal::kernels::SHOAL_SIMD_VARIANT {
 
-/// Elements come in groups of 64: 16 counters, and element e of a group is word e/16 of counter e%16,
-/// so that a vector of counters gives vectors of neighbouring elements.
+/// Elements come in groups of 64: 16 counters, and element e of a group is word e/16 of counter
+/// e%16, so that a vector of counters gives vectors of neighbouring elements.
 inline constexpr Index group_lanes = 16;
 inline constexpr Index group_size = 64;
 
@@ -43,8 +43,8 @@ inline void philox_group(const PhiloxStream& stream, std::uint64_t first,
   }
 }
 
-/// Calls use(group's 64 values, first value wanted, how many, offset in the range) for each group that
-/// overlaps [first, first + n); make(counter, values) fills a group.
+/// Calls use(group's 64 values, first value wanted, how many, offset in the range) for each group
+/// that overlaps [first, first + n); make(counter, values) fills a group.
 template <class T, class Make, class Use>
 inline void for_each_group(std::uint64_t first, Index n, const Make& make, const Use& use) {
   alignas(64) T values[group_size];
@@ -64,8 +64,7 @@ inline void dropout_range(const PhiloxStream& stream, std::uint64_t first, Index
   for_each_group<std::uint32_t>(
       first, n,
       [&](std::uint64_t counter, std::uint32_t* values) {
-        philox_group(stream, counter,
-                     *reinterpret_cast<std::uint32_t(*)[4][group_lanes]>(values));
+        philox_group(stream, counter, *reinterpret_cast<std::uint32_t(*)[4][group_lanes]>(values));
       },
       [&](const std::uint32_t* values, Index count, Index offset) {
 #pragma omp simd

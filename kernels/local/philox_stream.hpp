@@ -7,8 +7,8 @@
 
 namespace shoal::kernels {
 
-/// Philox's key is the seed, its counter (index, step, site). The upper half of the step, which real
-/// runs do not reach, goes into the key.
+/// Philox's key is the seed, its counter (index, step, site). The upper half of the step, which
+/// real runs do not reach, goes into the key.
 inline PhiloxStream philox_stream(const RandomKey& key) {
   return {static_cast<std::uint32_t>(key.seed),
           static_cast<std::uint32_t>(key.seed >> 32) ^ static_cast<std::uint32_t>(key.step >> 32),

@@ -32,8 +32,8 @@ inline void box_muller(const std::uint32_t* radius_words, const std::uint32_t* a
                        float* cosines, float* sines) {
 #pragma omp simd
   for (Index lane = 0; lane < group_lanes; ++lane) {
-    const float u = (static_cast<float>(static_cast<std::int32_t>(radius_words[lane] >> 1)) + 0.5f) *
-                    0x1p-31f;
+    const float u =
+        (static_cast<float>(static_cast<std::int32_t>(radius_words[lane] >> 1)) + 0.5f) * 0x1p-31f;
     const float square = -2.0f * log_of(u);
     const float radius = __builtin_sqrtf(square > 0.0f ? square : 0.0f);
     // The word is the angle in units of 2^-32 of a turn: nearest quarter, and what is left of it.

@@ -13,8 +13,9 @@ namespace shoal::kernels {
 /// Rows summed in sequence before the partial sum is set aside.
 inline constexpr Index rows_per_block = 32;
 
-/// Calls body(first_row, end_row, partial) for blocks of rows_per_block rows, in parallel; `partial`
-/// points to `width` zeros that the body adds to. Then calls add_to(partial) for each block in order.
+/// Calls body(first_row, end_row, partial) for blocks of rows_per_block rows, in parallel;
+/// `partial` points to `width` zeros that the body adds to. Then calls add_to(partial) for each
+/// block in order.
 template <class Body, class AddTo>
 void sum_row_blocks(Index rows, Index width, const Body& body, const AddTo& add_to) {
   static thread_local Scratch scratch;

@@ -42,8 +42,9 @@ inline void product_tile(Index k, const Strided& a, const float* b, Index ldb, f
   Vector sums[Rows][Vectors];
   for (int i = 0; i < Rows; ++i) {
     for (int v = 0; v < Vectors; ++v) {
-      sums[i][v] = accumulate ? *reinterpret_cast<const LooseVector*>(c + i * ldc + v * vector_floats)
-                              : Vector{};
+      sums[i][v] = accumulate
+                       ? *reinterpret_cast<const LooseVector*>(c + i * ldc + v * vector_floats)
+                       : Vector{};
     }
   }
   const float* column = a.data;
@@ -85,8 +86,8 @@ inline void product_rows(Index n, Index k, const Strided& a, const Panels& b, fl
 }
 
 /// C[m×n] = A[m×k]·B[k×n], or += where accumulate is set.
-inline void small_product(Index m, Index n, Index k, Strided a, const Panels& b, float* c, Index ldc,
-                          bool accumulate) {
+inline void small_product(Index m, Index n, Index k, Strided a, const Panels& b, float* c,
+                          Index ldc, bool accumulate) {
   for (; m >= tile_rows; m -= tile_rows, a.data += tile_rows * a.row, c += tile_rows * ldc) {
     product_rows<tile_rows>(n, k, a, b, c, ldc, accumulate);
   }

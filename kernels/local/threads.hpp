@@ -21,7 +21,7 @@ void parallel_ranges(Index n, Index align, Index grain, const Body& body) {
     body(Index{0}, n);
     return;
   }
-#pragma omp parallel num_threads(static_cast<int>(wanted))
+#pragma omp parallel num_threads(static_cast <int>(wanted))
   {
     const Index threads = omp_get_num_threads();
     const Index blocks = (n + align - 1) / align;
