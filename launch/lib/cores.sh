@@ -17,11 +17,14 @@ shoal_cores() {
       !/^#/ && ($1 in allowed) && !(($2, $3) in seen) { seen[$2, $3] = 1; count++ }
       END { print count + 0 }')
   fi
-  [ "${cores:-0}" -ge 1 ] || cores=$(nproc)
+  [ "${cores:-0}" -ge 1 ] || cores=$(shoal_processors)
   quota=$(shoal_cpu_quota)
   if [ "$quota" -ge 1 ] && [ "$quota" -lt "$cores" ]; then cores=$quota; fi
   echo "$cores"
 }
+
+# Processors of our affinity mask, hyperthreads included. nproc alone would believe OMP_NUM_THREADS.
+shoal_processors() { env -u OMP_NUM_THREADS -u OMP_THREAD_LIMIT nproc; }
 
 # The affinity mask as a list like 0-3,8; fails where the kernel does not tell.
 shoal_allowed_cpus() {

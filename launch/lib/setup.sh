@@ -82,7 +82,7 @@ shoal_check_cmake() {
 
 # Compilers at a time: one a core, and about 1.5 GB of memory for each.
 shoal_jobs() {
-  awk -v cores="$(nproc)" '
+  awk -v cores="$(shoal_processors)" '
     /^MemAvailable:/ { jobs = int($2 / 1500000) }
     END { if (!jobs || jobs > cores) jobs = cores; print jobs < 1 ? 1 : jobs }' /proc/meminfo
 }

@@ -4,7 +4,9 @@
 . "$SHOAL_SOURCE/launch/lib/cores.sh"
 
 cores=$(shoal_cores)
-[ "$cores" -ge 1 ] && [ "$cores" -le "$(nproc)" ] || fail "$cores cores of $(nproc) processors"
+[ "$cores" -ge 1 ] && [ "$cores" -le "$(shoal_processors)" ] ||
+  fail "$cores cores of $(shoal_processors) processors"
+[ "$(OMP_NUM_THREADS=1 shoal_cores)" = "$cores" ] || fail "OMP_NUM_THREADS changes the count"
 one=$(taskset -c "$(shoal_allowed_cpus | sed 's/[-,].*//')" sh -c '. "$SHOAL_SOURCE/launch/lib/cores.sh"; shoal_cores')
 [ "$one" = 1 ] || fail "$one cores when bound to one processor"
 
