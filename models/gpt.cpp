@@ -167,7 +167,6 @@ const float* Gpt::Impl::forward_blocks(const Pass& pass, const TokenBatch& batch
 double Gpt::Impl::head(const Pass& pass, const std::int32_t* targets, double scale,
                        bool with_gradient) {
   const Index width = config.width;
-  const Index ids = embedding.ids().size;
   double loss = 0;
   for (Index begin = 0; begin < pass.rows(); begin += logit_rows) {
     const Index rows = std::min(logit_rows, pass.rows() - begin);
