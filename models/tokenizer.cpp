@@ -138,19 +138,16 @@ std::vector<Id> Tokenizer::encode_as(std::string_view text) const {
     return tokens;
   }
   if (kind_ == Kind::ids) {
-    Index wrong = -1;
     const bool valid = for_each_number(text, " \t\r\n,", [&](Index id) {
-      if (id < 0 || id >= vocabulary_) wrong = id;
+      if (id < 0 || id >= vocabulary_) return false;
       tokens.push_back(static_cast<Id>(id));
-      return wrong < 0;
+      return true;
     });
     if (valid) return tokens;
     throw UsageError("tokenizer ids",
-                     wrong < 0 ? "\"" + std::string(text.substr(0, 40)) +
-                                     "\" is not a list of token ids from 0 to " +
-                                     std::to_string(vocabulary_ - 1)
-                               : std::to_string(wrong) + " is not a token id; they go to " +
-                                     std::to_string(vocabulary_ - 1),
+                     "\"" + std::string(text.substr(0, 40)) +
+                         "\" is not a list of token ids from 0 to " +
+                         std::to_string(vocabulary_ - 1),
                      "the model was trained on token ids: give numbers such as \"464 3290\"");
   }
   // Nearly all text is ASCII: a table saves the hashing.
@@ -180,7 +177,7 @@ std::vector<Id> Tokenizer::encode_as(std::string_view text) const {
                        "the character " + printable(*character) +
                            " is not among the " + std::to_string(vocabulary_) +
                            " characters that the model was trained on",
-                       "leave it out of the prompt");
+                       "leave it out of the text");
     }
     tokens.push_back(static_cast<Id>(id));
   }

@@ -1,0 +1,20 @@
+// A loop of fused multiply-adds, for each instruction set.
+#pragma once
+
+namespace shoal::bench {
+
+/// Runs `rounds` rounds; returns the number of floating-point operations of a round. `sink` gets a
+/// number that depends on all of them.
+using FmaLoop = double(long rounds, float* sink);
+
+namespace baseline {
+FmaLoop fma_loop;
+}
+namespace avx2 {
+FmaLoop fma_loop;
+}
+namespace avx512 {
+FmaLoop fma_loop;
+}
+
+}  // namespace shoal::bench

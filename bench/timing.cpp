@@ -1,0 +1,72 @@
+#include "timing.hpp"
+
+#include <algorithm>
+#include <chrono>
+
+#include <shoal/collectives/all_reduce.hpp>
+#include <shoal/collectives/barrier.hpp>
+
+namespace shoal::bench {
+namespace {
+
+// The clock and the exit from the barrier are uncertain by a good part of a microsecond.
+constexpr double shortest_repetition = 20e-6;
+constexpr int fewest_repetitions = 7;
+constexpr int most_repetitions = 1000;
+
+double time_of(const std::function<void()>& call, int times) {
+  const auto start = std::chrono::steady_clock::now();
+  for (int i = 0; i < times; ++i) call();
+  return std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count() / times;
+}
+
+void slowest_rank(const Communicator& comm, std::vector<double>& times) {
+  all_reduce(comm, times.data(), times.data(), static_cast<Index>(times.size()), DType::f64,
+             ReduceOp::max);
+}
+
+}  // namespace
+
+double median(std::vector<double> values) {
+  if (values.empty()) return 0;
+  std::sort(values.begin(), values.end());
+  const std::size_t middle = values.size() / 2;
+  return values.size() % 2 == 1 ? values[middle] : 0.5 * (values[middle - 1] + values[middle]);
+}
+
+std::vector<double> interleaved_medians(const Communicator& comm,
+                                        std::span<const std::function<void()>> calls,
+                                        double budget) {
+  std::vector<double> estimate;
+  for (const auto& call : calls) {
+    call();
+    barrier(comm);
+    estimate.push_back(time_of(call, 2));
+  }
+  slowest_rank(comm, estimate);
+  std::vector<int> times;
+  double round = 0;
+  for (const double seconds : estimate) {
+    times.push_back(
+        static_cast<int>(std::clamp(shortest_repetition / std::max(seconds, 1e-9), 1.0, 200.0)));
+    round += seconds * times.back();
+  }
+  const auto repetitions = static_cast<std::size_t>(std::clamp(
+      budget / std::max(round, 1e-9), double{fewest_repetitions}, double{most_repetitions}));
+  std::vector<double> measured(repetitions * calls.size());
+  for (std::size_t repetition = 0; repetition < repetitions; ++repetition) {
+    for (std::size_t i = 0; i < calls.size(); ++i) {
+      barrier(comm);
+      measured[i * repetitions + repetition] = time_of(calls[i], times[i]);
+    }
+  }
+  slowest_rank(comm, measured);
+  std::vector<double> medians;
+  for (std::size_t i = 0; i < calls.size(); ++i) {
+    const auto first = measured.begin() + static_cast<std::ptrdiff_t>(i * repetitions);
+    medians.push_back(median({first, first + static_cast<std::ptrdiff_t>(repetitions)}));
+  }
+  return medians;
+}
+
+}  // namespace shoal::bench

@@ -1,0 +1,171 @@
+// shoal bench
+#include <string>
+#include <vector>
+
+#include <CLI/CLI.hpp>
+#include <shoal/bench/bench.hpp>
+#include <shoal/runtime/error.hpp>
+
+#include "command.hpp"
+#include "default_mesh.hpp"
+
+namespace shoal::launch {
+namespace {
+
+constexpr const char* description =
+    "Measures this machine against the peer and against the bound.\n"
+    "\n"
+    "  mpirun -n 2 shoal bench allreduce\n"
+    "  shoal bench gemm --dtype fp32,bf16\n"
+    "  mpirun -n 2 shoal bench train --config nano,gpt2\n"
+    "\n"
+    "Times are medians; the peer runs in turns with ours, in the same process.";
+
+constexpr const char* all_reduce_description =
+    "All-reduce against MPI_Allreduce.\n"
+    "\n"
+    "The bound is the memory traffic: the time in which all ranks, at once, copy as many bytes as "
+    "the buffer has.";
+
+constexpr const char* gemm_description =
+    "Matrix products in one process against OpenBLAS.\n"
+    "\n"
+    "C[m x n] = A[m x k] B[n x k]^T. The peak is measured in the same run.";
+
+constexpr const char* train_description =
+    "Training steps on random tokens.\n"
+    "\n"
+    "nano: nanoGPT's CPU configuration (4 layers, width 128, 12 x 64 tokens). gpt2: GPT-2 124M with "
+    "4 x 64 tokens. The bound is the arithmetic at the rate of a large product.";
+
+constexpr Index smallest_head_count = 4;  // of the configurations' heads: 4 and 12
+
+// "64K", "1MiB", "4096".
+Bytes parse_bytes(const std::string& text) {
+  std::size_t end = 0;
+  unsigned long long value = 0;
+  try {
+    value = std::stoull(text, &end);
+  } catch (const std::exception&) {
+    end = 0;
+  }
+  std::string unit = text.substr(end);
+  if (unit.size() > 1 && unit.back() == 'B') unit.pop_back();
+  if (unit.size() > 1 && unit.back() == 'i') unit.pop_back();
+  const std::string units = "KMG";
+  const std::size_t power = unit.empty() || unit == "B" ? 0 : units.find(unit) + 1;
+  if (end == 0 || text[0] == '-' || unit.size() > 1 ||
+      (power == 0 && !unit.empty() && unit != "B") || value >= (1ull << 40)) {
+    throw UsageError("bench", "\"" + text + "\" is not a size", "write 4096, 64K, 1M or 1G");
+  }
+  return static_cast<Bytes>(value) << (10 * power);
+}
+
+class BenchCommand : public Command {
+ public:
+  void add_to(CLI::App& program) override {
+    app_ = program.add_subcommand("bench", description);
+    app_->require_subcommand(1);
+    add_all_reduce();
+    add_gemm();
+    add_train();
+  }
+
+  int run(Runtime& runtime) override {
+    const Communicator& world = runtime.world();
+    if (all_reduce_app_->parsed()) {
+      all_reduce_.min_bytes = parse_bytes(min_bytes_);
+      all_reduce_.max_bytes = parse_bytes(max_bytes_);
+      all_reduce_.dtype = parse_dtype(dtype_);
+      all_reduce_.op = parse_reduce_op(op_);
+      all_reduce_.memory = memory_ == "local" ? Memory::local : Memory::node_shared;
+      all_reduce_.json = json_;
+      bench::all_reduce(world, all_reduce_);
+    } else if (gemm_app_->parsed()) {
+      for (std::size_t begin = 0; begin < shapes_.size();) {
+        const std::size_t end = std::min(shapes_.find(';', begin), shapes_.size());
+        gemm_.shapes.push_back(bench::GemmShape::parse(shapes_.substr(begin, end - begin)));
+        begin = end + 1;
+      }
+      gemm_.json = json_;
+      bench::gemm(world, gemm_);
+    } else {
+      train_.mesh = choose_mesh(mesh_, world.size(), smallest_head_count);
+      train_.json = json_;
+      bench::train(world, train_);
+    }
+    return 0;
+  }
+
+ private:
+  template <class T>
+  CLI::Option* add(CLI::App* app, const char* name, T& value, const char* type, const char* text) {
+    return app->add_option(name, value, text)->type_name(type)->capture_default_str();
+  }
+  void add_common(CLI::App* app) {
+    add(app, "--json", json_, "FILE", "write the results as JSON")->default_str("");
+    add(app, "--trace", trace_file_, "FILE", "write a Chrome/Perfetto trace")->default_str("");
+  }
+
+  void add_all_reduce() {
+    CLI::App* app = all_reduce_app_ = app_->add_subcommand("allreduce", all_reduce_description);
+    add(app, "--min-bytes", min_bytes_, "SIZE", "smallest buffer");
+    add(app, "--max-bytes", max_bytes_, "SIZE", "largest buffer");
+    add(app, "--dtype", dtype_, "TYPE", "f32, f64, bf16, f16, i8, i32 or i64");
+    add(app, "--op", op_, "OP", "sum, min, max, prod or avg");
+    app->add_option("--algorithm", all_reduce_.algorithms,
+                    "names, comma separated; auto: the library's choice; all: every one (auto)")
+        ->type_name("LIST")
+        ->delimiter(',');
+    add(app, "--memory", memory_, "KIND", "shared: buffers that the ranks of a node see; local")
+        ->check(CLI::IsMember({"shared", "local"}))
+        ->type_name("KIND");
+    add(app, "--seconds", all_reduce_.seconds_per_size, "X", "time for each size")
+        ->check(CLI::Range(0.0, 3600.0))
+        ->type_name("X");
+    add_common(app);
+  }
+
+  void add_gemm() {
+    CLI::App* app = gemm_app_ = app_->add_subcommand("gemm", gemm_description);
+    app->add_option("--dtype", gemm_.types, "fp32, bf16, int8; comma separated (fp32)")
+        ->type_name("LIST")
+        ->delimiter(',');
+    add(app, "--shapes", shapes_, "LIST",
+        "m,n,k;m,n,k;... (default: those of nano and gpt2)")
+        ->default_str("");
+    add(app, "--seconds", gemm_.seconds_per_shape, "X", "time for each shape")
+        ->check(CLI::Range(0.0, 3600.0))
+        ->type_name("X");
+    add_common(app);
+  }
+
+  void add_train() {
+    CLI::App* app = train_app_ = app_->add_subcommand("train", train_description);
+    app->add_option("--config", train_.configs, "nano, gpt2; comma separated (nano)")
+        ->type_name("LIST")
+        ->delimiter(',');
+    app->add_option("--dtype", train_.types, "fp32, bf16; comma separated (fp32)")
+        ->type_name("LIST")
+        ->delimiter(',');
+    add(app, "--mesh", mesh_, "dp=N,tp=N", "layout of the ranks (default: mostly tp)")
+        ->default_str("");
+    add(app, "--steps", train_.steps, "N", "timed steps; 0: 200 of nano, 15 of gpt2");
+    add_common(app);
+  }
+
+  CLI::App* all_reduce_app_ = nullptr;
+  CLI::App* gemm_app_ = nullptr;
+  CLI::App* train_app_ = nullptr;
+  bench::AllReduceOptions all_reduce_;
+  bench::GemmOptions gemm_;
+  bench::TrainOptions train_;
+  std::string min_bytes_ = "8", max_bytes_ = "64M", dtype_ = "f32", op_ = "sum",
+              memory_ = "shared", shapes_, mesh_, json_;
+};
+
+}  // namespace
+
+std::unique_ptr<Command> make_bench_command() { return std::make_unique<BenchCommand>(); }
+
+}  // namespace shoal::launch

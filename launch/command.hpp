@@ -1,0 +1,40 @@
+// A subcommand of the shoal executable.
+#pragma once
+
+#include <memory>
+#include <string>
+
+#include <shoal/runtime/runtime.hpp>
+
+namespace CLI {
+class App;
+}
+
+namespace shoal::launch {
+
+/// One subcommand: its flags, and what it does.
+class Command {
+ public:
+  virtual ~Command() = default;
+
+  /// Adds the subcommand and its flags to the program's command line.
+  virtual void add_to(CLI::App& program) = 0;
+  /// Runs it on all ranks; the exit status.
+  virtual int run(Runtime& runtime) = 0;
+
+  /// True if the command line names this subcommand.
+  bool chosen() const;
+  /// What the subcommand asks of the runtime.
+  const std::string& trace_file() const noexcept { return trace_file_; }
+
+ protected:
+  CLI::App* app_ = nullptr;
+  std::string trace_file_;
+};
+
+std::unique_ptr<Command> make_train_command();
+std::unique_ptr<Command> make_generate_command();
+std::unique_ptr<Command> make_info_command();
+std::unique_ptr<Command> make_bench_command();
+
+}  // namespace shoal::launch

@@ -1,0 +1,127 @@
+// shoal train
+#include <csignal>
+#include <cstdio>
+#include <memory>
+#include <optional>
+#include <string>
+
+#include <CLI/CLI.hpp>
+#include <fmt/format.h>
+#include <shoal/collectives/all_reduce.hpp>
+#include <shoal/kernels/local/gemm.hpp>
+#include <shoal/models/trainer.hpp>
+#include <shoal/runtime/isa.hpp>
+#include <shoal/runtime/topology.hpp>
+
+#include "command.hpp"
+#include "default_mesh.hpp"
+#include "progress.hpp"
+#include "step_log.hpp"
+#include "stop_signal.hpp"
+#include "train_flags.hpp"
+
+namespace shoal::launch {
+namespace {
+
+constexpr const char* description =
+    "Trains a GPT (GPT-2's architecture) on text.\n"
+    "\n"
+    "  mpirun -n 4 shoal train --data text.txt --n-layer 4 --n-head 4 \\\n"
+    "      --n-embd 128 --block-size 64 --max-iters 2000\n"
+    "\n"
+    "The flags have the names that nanoGPT users know. Any number of ranks learns the same: the "
+    "mesh changes where the work is done, not what is computed.";
+
+void print_plan(const TrainFlags& flags, const models::TrainOptions& options,
+                const models::Dataset& data, const MeshShape& mesh, int ranks) {
+  const models::GptConfig& model = options.model;
+  const auto count = [&](models::Split split) {
+    return static_cast<double>(data.tokens(split).size()) * 1e-6;
+  };
+  fmt::print("model   {:.2f} M parameters: {} layers, {} heads, width {}, block {}, {} ids\n",
+             static_cast<double>(models::parameter_count(model)) * 1e-6, model.layers, model.heads,
+             model.width, model.block_size, model.vocabulary);
+  fmt::print("data    {}: {:.2f} M tokens to train, {:.2f} M to validate ({})\n", flags.data,
+             count(models::Split::train), count(models::Split::validation),
+             data.tokenizer().name());
+  fmt::print("step    {} tokens ({} sequences x {} x {} micro-steps), {:.2f} GFLOP\n",
+             options.batch_size * model.block_size * options.grad_accum, options.batch_size,
+             model.block_size, options.grad_accum,
+             1e-9 * models::training_flops_per_token(model, model.block_size) *
+                 static_cast<double>(options.batch_size * model.block_size * options.grad_accum));
+  fmt::print("mesh    {} on {} rank{}, {} thread{} each, {}\n", mesh.text(), ranks,
+             ranks == 1 ? "" : "s", default_compute_threads(),
+             default_compute_threads() == 1 ? "" : "s", name_of(selected_isa()));
+  fmt::print("gemm    {}\n", kernels::gemm_backend(model.precision));
+  std::fflush(stdout);
+}
+
+class TrainCommand : public Command {
+ public:
+  void add_to(CLI::App& program) override {
+    app_ = program.add_subcommand("train", description);
+    add_flags(*app_, flags_);
+    app_->parse_complete_callback([this] { trace_file_ = flags_.trace; });
+  }
+
+  int run(Runtime& runtime) override {
+    const Communicator& world = runtime.world();
+    const StopSignal signal;
+    std::optional<models::ModelCheckpoint> checkpoint;
+    if (flags_.resume) {
+      checkpoint = models::ModelCheckpoint::open(world, flags_.out_dir);
+      flags_ = resumed_flags(*app_, flags_, checkpoint->metadata());
+    }
+    const MeshShape shape = choose_mesh(flags_.mesh, world.size(), flags_.n_head);
+    // What is wrong with the flags should be said before the data are read.
+    models::check(flags_.training(flags_.vocab_size), shape);
+    models::DatasetOptions data_options = flags_.dataset();
+    if (checkpoint) data_options.given = checkpoint->tokenizer();
+    const models::Dataset data(data_options);
+    models::TrainOptions options = flags_.training(data.tokenizer().vocabulary());
+    models::check(options, shape);
+    options.metadata =
+        saved_flags(*app_, flags_, checkpoint ? checkpoint->metadata() : Metadata{});
+    const Mesh mesh(world, shape);
+    const bool speaks = world.rank() == 0;
+    if (speaks) print_plan(flags_, options, data, shape, world.size());
+
+    std::unique_ptr<models::Trainer> trainer =
+        checkpoint ? std::make_unique<models::Trainer>(options, mesh, data, *checkpoint)
+                   : std::make_unique<models::Trainer>(options, mesh, data);
+    StepLog log(world, flags_.log_json, flags_.resume);
+    Progress progress(Progress::parse_mode(flags_.progress), trainer->step(), options.max_iters,
+                      flags_.log_interval);
+    if (speaks && checkpoint) fmt::print("resumed at step {}\n", trainer->step());
+
+    models::Trainer::Callbacks callbacks;
+    callbacks.on_step = [&](const models::StepReport& report) {
+      if (!speaks) return;
+      log.write(report, shape.text());
+      progress.step(report);
+    };
+    callbacks.should_stop = [&] { return signal.received() != 0; };
+    const models::Trainer::Result result = trainer->run(callbacks);
+    progress.finish();
+
+    if (speaks) {
+      fmt::print("{} after {} steps; checkpoint in {}\n", result.stopped ? "stopped" : "done",
+                 result.steps, flags_.out_dir);
+      std::fflush(stdout);
+    }
+    if (!result.stopped) return 0;
+    // The signal may have reached one rank only; all end with the same status.
+    std::int32_t number = signal.received();
+    all_reduce(world, &number, &number, 1, DType::i32, ReduceOp::max);
+    return 128 + (number != 0 ? number : SIGTERM);
+  }
+
+ private:
+  TrainFlags flags_;
+};
+
+}  // namespace
+
+std::unique_ptr<Command> make_train_command() { return std::make_unique<TrainCommand>(); }
+
+}  // namespace shoal::launch

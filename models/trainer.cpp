@@ -1,0 +1,285 @@
+#include <shoal/models/trainer.hpp>
+
+#include <algorithm>
+#include <chrono>
+#include <cmath>
+#include <string>
+#include <system_error>
+
+#include <shoal/collectives/all_reduce.hpp>
+#include <shoal/collectives/broadcast.hpp>
+#include <shoal/runtime/error.hpp>
+#include <shoal/runtime/log.hpp>
+#include <shoal/runtime/trace.hpp>
+
+namespace shoal::models {
+namespace {
+
+using Clock = std::chrono::steady_clock;
+
+double seconds_since(Clock::time_point start) {
+  return std::chrono::duration<double>(Clock::now() - start).count();
+}
+
+void require(bool holds, const char* flag, const std::string& value, const char* cure) {
+  if (!holds) throw UsageError("training", std::string(flag) + " is " + value, cure);
+}
+
+void require_positive(std::int64_t value, const char* flag) {
+  require(value >= 1, flag, std::to_string(value), "it must be at least 1");
+}
+
+TrainOptions checked(TrainOptions options, const Mesh& mesh, const Dataset& data) {
+  check(options, mesh.shape());
+  if (options.model.vocabulary != data.tokenizer().vocabulary() ||
+      options.model.block_size != data.block_size()) {
+    throw Error("training", "the model takes " + std::to_string(options.model.vocabulary) +
+                                " ids in blocks of " + std::to_string(options.model.block_size) +
+                                ", the data has " + std::to_string(data.tokenizer().vocabulary()) +
+                                " in blocks of " + std::to_string(data.block_size()));
+  }
+  return options;
+}
+
+void prepare_folder(const std::filesystem::path& folder) {
+  std::error_code error;
+  std::filesystem::create_directories(folder, error);
+  if (error) {
+    throw UsageError("training", folder.string() + ": " + error.message(),
+                     "choose another --out-dir");
+  }
+}
+
+}  // namespace
+
+void check(const TrainOptions& options, const MeshShape& mesh) {
+  for (const MeshShape::Axis& axis : mesh.axes) {
+    if (axis.name != "dp" && axis.name != "tp" && axis.size != 1) {
+      throw UsageError("training", "mesh " + mesh.text() + " has the axis " + axis.name,
+                       "use dp (data parallel) and tp (tensor parallel)");
+    }
+  }
+  check(options.model, mesh.size_of("tp"));
+  require_positive(options.batch_size, "--batch-size");
+  require_positive(options.grad_accum, "--grad-accum");
+  require_positive(options.max_iters, "--max-iters");
+  require_positive(options.eval_iters, "--eval-iters");
+  require_positive(options.keep_checkpoints, "--keep-checkpoints");
+  require(options.eval_interval >= 0, "--eval-interval", std::to_string(options.eval_interval),
+          "it must be 0 (never) or more");
+  require(options.checkpoint_interval >= 0, "--checkpoint-interval",
+          std::to_string(options.checkpoint_interval), "it must be 0 (only at the end) or more");
+  const LearningRate& rate = options.learning_rate;
+  require(std::isfinite(rate.peak) && rate.peak >= 0, "--learning-rate",
+          std::to_string(rate.peak), "it must be 0 or more");
+  require(std::isfinite(rate.smallest) && rate.smallest >= 0, "--min-lr",
+          std::to_string(rate.smallest), "it must be 0 or more");
+  require(rate.warmup_steps >= 0, "--warmup-iters", std::to_string(rate.warmup_steps),
+          "it must be 0 or more");
+  const Optimizer::Options& adam = options.optimizer;
+  require(adam.beta1 >= 0 && adam.beta1 < 1, "--beta1", std::to_string(adam.beta1),
+          "it must be at least 0 and below 1");
+  require(adam.beta2 >= 0 && adam.beta2 < 1, "--beta2", std::to_string(adam.beta2),
+          "it must be at least 0 and below 1");
+  require(adam.weight_decay >= 0, "--weight-decay", std::to_string(adam.weight_decay),
+          "it must be 0 or more");
+  require(adam.clip >= 0, "--grad-clip", std::to_string(adam.clip), "it must be 0 (off) or more");
+  const int replicas = mesh.size_of("dp");
+  if (options.batch_size < replicas) {
+    throw UsageError("training",
+                     "a batch of " + std::to_string(options.batch_size) +
+                         " sequences does not divide over dp=" + std::to_string(replicas) +
+                         " ranks",
+                     "raise --batch-size, or choose a mesh with a smaller dp");
+  }
+}
+
+Trainer::Trainer(const TrainOptions& options, const Mesh& mesh, const Dataset& data, Fresh)
+    : options_(checked(options, mesh, data)),
+      mesh_(mesh),
+      data_(data),
+      model_(options_.model, mesh, options_.seed),
+      optimizer_(model_, options_.optimizer),
+      share_(block_of(options_.batch_size, mesh.axis("dp").size(), mesh.coordinate("dp"))),
+      inputs_(static_cast<std::size_t>(share_.size * options_.model.block_size)),
+      targets_(inputs_.size()) {}
+
+Trainer::Trainer(const TrainOptions& options, const Mesh& mesh, const Dataset& data)
+    : Trainer(options, mesh, data, Fresh{}) {
+  if (options_.out_dir.empty()) return;
+  // One rank looks for all: folders change, and not every host sees it at once.
+  std::int64_t earlier = -1;
+  if (mesh.all().rank() == 0) {
+    const std::vector<std::int64_t> steps = complete_checkpoints(options_.out_dir);
+    if (!steps.empty()) earlier = steps.back();
+  }
+  broadcast(mesh.all(), &earlier, 1, DType::i64, 0);
+  if (earlier >= 0) {
+    throw UsageError("training",
+                     options_.out_dir.string() + " holds an earlier run (up to step " +
+                         std::to_string(earlier) + ")",
+                     "pass --resume to go on with it, or choose another --out-dir");
+  }
+  prepare_folder(options_.out_dir);
+}
+
+Trainer::Trainer(const TrainOptions& options, const Mesh& mesh, const Dataset& data,
+                 const ModelCheckpoint& from)
+    : Trainer(options, mesh, data, Fresh{}) {
+  if (from.tokenizer().state() != data.tokenizer().state()) {
+    throw UsageError("resuming from " + from.path().string(),
+                     "its tokenizer (" + std::string(from.tokenizer().name()) + ", " +
+                         std::to_string(from.tokenizer().vocabulary()) +
+                         " ids) is not that of the data",
+                     "pass the data that the run was started on");
+  }
+  from.load(model_);
+  from.load(model_, optimizer_);
+  step_ = from.step();
+  saved_step_ = step_;
+  if (!options_.out_dir.empty()) prepare_folder(options_.out_dir);
+}
+
+TokenBatch Trainer::draw(Split split, std::uint64_t step, Index first_sequence) {
+  const Index time = options_.model.block_size;
+  for (Index row = 0; row < share_.size; ++row) {
+    const auto sequence = static_cast<std::uint64_t>(first_sequence + share_.begin + row);
+    data_.sequence({split, options_.seed, step, sequence}, inputs_.data() + row * time,
+                   targets_.data() + row * time);
+  }
+  return {share_.size, time, inputs_.data(), targets_.data(), share_.begin};
+}
+
+void Trainer::require_finite(double value, const char* what) const {
+  if (std::isfinite(value)) return;
+  std::string kept = "no checkpoint was written yet";
+  if (options_.out_dir.empty()) {
+    kept.clear();
+  } else if (saved_step_) {
+    kept = "the last good checkpoint, of step " + std::to_string(*saved_step_) + ", is in " +
+           options_.out_dir.string();
+  }
+  throw Error("training",
+              std::string("the ") + what + " at step " + std::to_string(step_) + " is " +
+                  (std::isnan(value) ? "not a number" : "infinite") +
+                  (kept.empty() ? "" : "; " + kept),
+              "lower --learning-rate, or raise --warmup-iters");
+}
+
+StepReport Trainer::train_step(bool stop, bool& stop_agreed) {
+  const auto start = Clock::now();
+  const Seconds communication = trace::communication_time();
+  StepReport report;
+  report.step = step_;
+  report.learning_rate = options_.learning_rate.at(step_);
+
+  const double tokens =
+      static_cast<double>(options_.batch_size * options_.model.block_size * options_.grad_accum);
+  // Rank 0 of each tp group gives its loss, so that the sum over all ranks counts each token once;
+  // in the same message the ranks agree whether to stop.
+  double sums[2] = {0, stop ? 1.0 : 0.0};
+  model_.zero_gradients();
+  for (Index micro = 0; micro < options_.grad_accum; ++micro) {
+    const TokenBatch batch = draw(Split::train, static_cast<std::uint64_t>(step_),
+                                  micro * options_.batch_size);
+    sums[0] += model_.accumulate_gradients(
+        batch, 1.0 / tokens, options_.seed,
+        static_cast<std::uint64_t>(step_ * options_.grad_accum + micro));
+  }
+  if (mesh_.coordinate("tp") != 0) sums[0] = 0;
+  all_reduce(mesh_.all(), sums, sums, 2, DType::f64, ReduceOp::sum);
+  stop_agreed = sums[1] > 0;
+  report.loss = sums[0] / tokens;
+  require_finite(*report.loss, "loss");
+
+  model_.reduce_gradients();
+  report.gradient_norm = optimizer_.step(static_cast<float>(report.learning_rate));
+  require_finite(report.gradient_norm, "norm of the gradient");
+  ++step_;
+
+  const double seconds = seconds_since(start);
+  report.step_ms = seconds * 1e3;
+  report.tokens_per_s = tokens / seconds;
+  report.gflops = report.tokens_per_s * 1e-9 *
+                  training_flops_per_token(options_.model, options_.model.block_size);
+  report.comm_share = (trace::communication_time() - communication).count() / seconds;
+  return report;
+}
+
+double Trainer::mean_loss(Split split) {
+  double sum = 0;
+  for (Index batch = 0; batch < options_.eval_iters; ++batch) {
+    // The complement of a step is no step: evaluation never draws what training drew.
+    sum += model_.loss(
+        draw(split, ~static_cast<std::uint64_t>(step_), batch * options_.batch_size));
+  }
+  if (mesh_.coordinate("tp") != 0) sum = 0;
+  all_reduce(mesh_.all(), &sum, &sum, 1, DType::f64, ReduceOp::sum);
+  return sum / static_cast<double>(options_.eval_iters * options_.batch_size *
+                                   options_.model.block_size);
+}
+
+Trainer::Losses Trainer::evaluate() {
+  return {mean_loss(Split::train), mean_loss(Split::validation)};
+}
+
+// An update can blow up the weights and show in the loss only at the next step: after a good
+// checkpoint would have made way for a bad one. So the next step's loss is looked at first.
+void Trainer::require_sound_weights() {
+  double loss = model_.loss(draw(Split::train, static_cast<std::uint64_t>(step_), 0));
+  all_reduce(mesh_.all(), &loss, &loss, 1, DType::f64, ReduceOp::sum);
+  require_finite(loss, "loss");
+}
+
+void Trainer::save() {
+  const trace::Span span("save checkpoint", trace::Category::io);
+  save_model(options_.out_dir, model_,
+             {step_, &optimizer_, &data_.tokenizer(), options_.metadata,
+              options_.keep_checkpoints});
+  saved_step_ = step_;
+}
+
+Trainer::Result Trainer::run(const Callbacks& callbacks) {
+  const auto report_step = [&](const StepReport& report) {
+    if (callbacks.on_step) callbacks.on_step(report);
+  };
+  bool stop = false;
+  while (step_ < options_.max_iters && !stop) {
+    std::optional<Losses> losses;
+    if (options_.eval_interval > 0 && step_ % options_.eval_interval == 0) losses = evaluate();
+    StepReport report = train_step(callbacks.should_stop && callbacks.should_stop(), stop);
+    if (losses) {
+      report.train_loss = losses->train;
+      report.val_loss = losses->validation;
+    }
+    report_step(report);
+    const bool last = stop || step_ == options_.max_iters;
+    if (!last && !options_.out_dir.empty() && options_.checkpoint_interval > 0 &&
+        step_ % options_.checkpoint_interval == 0) {
+      require_sound_weights();
+      try {
+        save();
+      } catch (const Error& error) {
+        // A full disk may be cleared before the next interval; the weights in memory are worth more
+        // than an early end.
+        log::warning(error.message() + " (training goes on)");
+      }
+    }
+  }
+  if (!options_.out_dir.empty() && saved_step_ != step_) {
+    require_sound_weights();
+    save();
+  }
+  if (!stop && options_.eval_interval > 0) {
+    const Losses losses = evaluate();
+    StepReport report;
+    report.step = step_;
+    report.learning_rate = options_.learning_rate.at(step_);
+    report.train_loss = losses.train;
+    report.val_loss = losses.validation;
+    report_step(report);
+  }
+  return {step_, stop};
+}
+
+}  // namespace shoal::models
