@@ -46,7 +46,8 @@ void gemm_int8(Index m, Index n, Index k, const std::int8_t* a, Index lda, const
 /// become NaN, as they would in fp32 arithmetic, instead of some plausible number.
 void quantize_rows(Index rows, Index cols, const float* x, std::int8_t* q, float* scale);
 
-/// What computes the products here, for reports: "OpenBLAS 0.3.21 sgemm (SkylakeX, openmp)".
+/// What computes the products here, for reports: "oneDNN 2.6.3 sgemm",
+/// "OpenBLAS 0.3.21 sgemm (SkylakeX, openmp)".
 std::string gemm_backend(Precision precision);
 /// The same for gemm_int8.
 std::string gemm_backend_int8();
