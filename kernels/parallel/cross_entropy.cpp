@@ -43,10 +43,11 @@ double VocabParallelCrossEntropy::forward(Index rows, const float* logits,
     double target = 0;
     for (Index rank = 0; rank < ranks; ++rank) {
       const float* theirs = gathered_.data() + rank * 3 * rows + row;
-      // exp(−inf − −inf) would make a NaN of a shard that has only −inf.
-      if (theirs[0] != -INFINITY) {
-        sum += static_cast<double>(theirs[rows]) * std::exp(static_cast<double>(theirs[0] - max));
-      }
+      // exp(−inf − −inf) would make a NaN of a shard that has only −inf, whose sum is 0. A shard that
+      // has nothing but NaN shows no maximum either; its sum is NaN.
+      const auto theirs_sum = static_cast<double>(theirs[rows]);
+      sum += theirs[0] == -INFINITY ? theirs_sum
+                                    : theirs_sum * std::exp(static_cast<double>(theirs[0] - max));
       target += theirs[2 * rows];
     }
     const double log_sum_exp = static_cast<double>(max) + std::log(sum);
