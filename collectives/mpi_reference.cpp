@@ -61,6 +61,10 @@ MPI_Op mpi_op(DType type, ReduceOp op) {
   if (type == DType::f64 && (op == ReduceOp::min || op == ReduceOp::max)) {
     return custom_op<DType::f64>(op);
   }
+  // Open MPI's vector code for 8-bit sums stops at 127, its scalar code wraps; ours wraps.
+  if (type == DType::i8 && (op == ReduceOp::sum || op == ReduceOp::avg)) {
+    return custom_op<DType::i8>(op);
+  }
   switch (op) {
     case ReduceOp::min: return MPI_MIN;
     case ReduceOp::max: return MPI_MAX;
