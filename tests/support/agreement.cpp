@@ -1,5 +1,6 @@
 #include "agreement.hpp"
 
+#include <algorithm>
 #include <chrono>
 #include <cstdint>
 #include <cstdio>
@@ -98,10 +99,13 @@ Verdict Agreement::collect(const std::string& report, const std::string& place) 
     verdict.failed_ranks += reports[r].empty() ? 0 : 1;
   }
   wait(requests, limit_of(0), complain);
+  verdict.alike = std::all_of(reports.begin(), reports.end(),
+                              [&](const std::string& other) { return other == reports[0]; });
 
+  const int words[] = {verdict.failed_ranks, verdict.alike ? 1 : 0};
   requests.assign(ranks - 1, MPI_REQUEST_NULL);
   for (std::size_t r = 1; r < ranks; ++r) {
-    check_mpi(MPI_Isend(&verdict.failed_ranks, 1, MPI_INT, static_cast<int>(r), verdict_tag, handle_,
+    check_mpi(MPI_Isend(words, 2, MPI_INT, static_cast<int>(r), verdict_tag, handle_,
                         &requests[r - 1]),
               "test agreement");
   }
@@ -121,13 +125,16 @@ Verdict Agreement::deliver(const std::string& report, const std::string& place) 
                         &requests[1]),
               "test agreement");
   }
-  check_mpi(MPI_Irecv(&verdict.failed_ranks, 1, MPI_INT, 0, verdict_tag, handle_, &requests[2]),
+  int words[] = {0, 0};
+  check_mpi(MPI_Irecv(words, 2, MPI_INT, 0, verdict_tag, handle_, &requests[2]),
             "test agreement");
   wait(requests, limit_of(comm_.rank()), [&](const std::vector<int>&) {
     if (!report.empty()) std::printf("rank %d: %s", comm_.rank(), report.c_str());
     std::printf("%s: rank %d waited %.0f s for rank 0 at the end of the test; ending the run\n",
                 place.c_str(), comm_.rank(), limit_of(comm_.rank()).count());
   });
+  verdict.failed_ranks = words[0];
+  verdict.alike = words[1] != 0;
   return verdict;
 }
 

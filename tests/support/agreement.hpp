@@ -14,6 +14,8 @@ namespace shoal::testing {
 /// Failures of one test, from all ranks.
 struct Verdict {
   int failed_ranks = 0;
+  /// True if all ranks failed in the same words: then they failed at the same place, together.
+  bool alike = false;
   /// Rank 0 only: what each rank reported; empty for the ranks that passed.
   std::vector<std::string> reports;
 };
@@ -24,8 +26,8 @@ class Agreement {
  public:
   explicit Agreement(const Communicator& world);
 
-  /// Collective. Sends `report` (empty: passed) to rank 0, which tells all how many ranks failed. If
-  /// a rank does not come in time, says which, prints the reports at hand and ends the run.
+  /// Collective. Sends `report` (empty: passed) to rank 0, which tells all the verdict. If a rank
+  /// does not come in time, says which, prints the reports at hand and ends the run.
   Verdict meet(const std::string& report, const std::string& place);
 
  private:

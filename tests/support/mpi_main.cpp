@@ -92,9 +92,10 @@ class Reporter : public ::testing::EmptyTestEventListener {
       std::fputs(text_of(verdict.reports).c_str(), stdout);
       std::fflush(stdout);
     }
+    // Where they did not fail together they may have parted inside a collective: what comes after
+    // would fail for that alone.
+    if (!verdict.alike) ::testing::GTEST_FLAG(fail_fast) = true;
     if (failed_here) return;
-    // The ranks may have parted inside a collective: what comes after would fail for that alone.
-    ::testing::GTEST_FLAG(fail_fast) = true;
     echoing_ = true;
     ADD_FAILURE() << "failed on " << verdict.failed_ranks << " other ranks";
     echoing_ = false;
