@@ -1,7 +1,7 @@
 // The public calls: check the arguments, make a Call, run it.
 #include <algorithm>
 #include <cstring>
-#include <numeric>
+#include <limits>
 #include <vector>
 
 #include <shoal/collectives/all_gather.hpp>
@@ -19,7 +19,10 @@
 namespace shoal {
 namespace {
 
-Call call_of(const Communicator& comm, Operation operation, DType type) {
+Call call_of(const Communicator& comm, Operation operation, DType type,
+             const CollectiveOptions& options) {
+  // A group of one rank needs no algorithm; a wrong name is wrong there, too.
+  if (!options.algorithm.empty()) find_algorithm(operation, options.algorithm);
   Call call;
   call.comm = &comm;
   call.operation = operation;
@@ -31,8 +34,15 @@ void copy_alone(void* to, const void* from, Index count, DType type) {
   if (to != from && count > 0) std::memmove(to, from, static_cast<Bytes>(count) * size_of(type));
 }
 
-Index total(std::span<const Index> counts) {
-  return std::accumulate(counts.begin(), counts.end(), Index{0});
+// The sum of counts; the running sum is checked, so that it cannot overflow.
+Index total(const Call& call, std::span<const Index> counts) {
+  Index sum = 0;
+  for (const Index count : counts) {
+    if (count > std::numeric_limits<Index>::max() - sum) sum = std::numeric_limits<Index>::max();
+    else sum += count;
+    require_count(call, sum, "the sum of the counts");
+  }
+  return sum;
 }
 
 const std::byte* element_at(const void* data, Index index, DType type) {
@@ -43,7 +53,7 @@ const std::byte* element_at(const void* data, Index index, DType type) {
 
 void all_reduce(const Communicator& comm, const void* in, void* out, Index count, DType type,
                 ReduceOp op, const CollectiveOptions& options) {
-  Call call = call_of(comm, Operation::all_reduce, type);
+  Call call = call_of(comm, Operation::all_reduce, type, options);
   call.in = in;
   call.out = out;
   call.count = count;
@@ -52,7 +62,6 @@ void all_reduce(const Communicator& comm, const void* in, void* out, Index count
   require_data(call, in, count, "the input");
   require_data(call, out, count, "the output");
   if (in != out) require_apart(call, in, count, out, count);
-  if (!options.algorithm.empty()) find_algorithm(call.operation, options.algorithm);
   if (comm.size() == 1) return copy_alone(out, in, count, type);
   run_collective(call, options);
 }
@@ -60,12 +69,12 @@ void all_reduce(const Communicator& comm, const void* in, void* out, Index count
 void reduce_scatter(const Communicator& comm, const void* in, void* out,
                     std::span<const Index> counts, DType type, ReduceOp op,
                     const CollectiveOptions& options) {
-  Call call = call_of(comm, Operation::reduce_scatter, type);
+  Call call = call_of(comm, Operation::reduce_scatter, type, options);
   require_counts(call, counts);
   call.in = in;
   call.out = out;
   call.counts = counts;
-  call.count = total(counts);
+  call.count = total(call, counts);
   call.op = op;
   const auto me = static_cast<std::size_t>(comm.rank());
   require_data(call, in, call.count, "the input");
@@ -85,12 +94,12 @@ void reduce_scatter(const Communicator& comm, const void* in, void* out, Index c
 
 void all_gather(const Communicator& comm, const void* in, void* out,
                 std::span<const Index> counts, DType type, const CollectiveOptions& options) {
-  Call call = call_of(comm, Operation::all_gather, type);
+  Call call = call_of(comm, Operation::all_gather, type, options);
   require_counts(call, counts);
   call.in = in;
   call.out = out;
   call.counts = counts;
-  call.count = total(counts);
+  call.count = total(call, counts);
   const auto me = static_cast<std::size_t>(comm.rank());
   require_data(call, in, counts[me], "the input");
   require_data(call, out, call.count, "the output");
@@ -109,7 +118,7 @@ void all_gather(const Communicator& comm, const void* in, Index count, void* out
 
 void broadcast(const Communicator& comm, void* data, Index count, DType type, Rank root,
                const CollectiveOptions& options) {
-  Call call = call_of(comm, Operation::broadcast, type);
+  Call call = call_of(comm, Operation::broadcast, type, options);
   call.in = data;
   call.out = data;
   call.count = count;
@@ -128,31 +137,38 @@ void broadcast(const Communicator& comm, void* data, Index count, DType type, Ra
 void all_to_all(const Communicator& comm, const void* in, std::span<const Index> send_counts,
                 void* out, std::span<const Index> receive_counts, DType type,
                 const CollectiveOptions& options) {
-  Call call = call_of(comm, Operation::all_to_all, type);
+  Call call = call_of(comm, Operation::all_to_all, type, options);
   require_counts(call, send_counts);
   require_counts(call, receive_counts);
   call.in = in;
   call.out = out;
   call.counts = send_counts;
   call.receive_counts = receive_counts;
-  const Index sent = total(send_counts);
-  const Index received = total(receive_counts);
+  const Index sent = total(call, send_counts);
+  const Index received = total(call, receive_counts);
+  const auto me = static_cast<std::size_t>(comm.rank());
+  if (send_counts[me] != receive_counts[me]) {
+    throw Error("all_to_all over " + comm.name(),
+                "this rank sends itself " + std::to_string(send_counts[me]) +
+                    " elements, but expects " + std::to_string(receive_counts[me]));
+  }
   call.count = std::max(sent, received);
   require_data(call, in, sent, "the input");
   require_data(call, out, received, "the output");
   require_apart(call, in, sent, out, received);
+  if (comm.size() == 1) return copy_alone(out, in, sent, type);
   run_collective(call, options);
 }
 
 void all_to_all(const Communicator& comm, const void* in, void* out, Index count, DType type,
                 const CollectiveOptions& options) {
-  Call call = call_of(comm, Operation::all_to_all, type);
+  Call call = call_of(comm, Operation::all_to_all, type, options);
   require_count(call, count, "the count");
   const std::vector<Index> counts(static_cast<std::size_t>(comm.size()), count);
   call.in = in;
   call.out = out;
   call.counts = counts;
-  call.count = total(counts);
+  call.count = total(call, counts);
   require_data(call, in, call.count, "the input");
   require_data(call, out, call.count, "the output");
   require_apart(call, in, call.count, out, call.count);
@@ -161,8 +177,8 @@ void all_to_all(const Communicator& comm, const void* in, void* out, Index count
 }
 
 void barrier(const Communicator& comm, const CollectiveOptions& options) {
-  if (comm.size() == 1) return;
-  run_collective(call_of(comm, Operation::barrier, DType::i8), options);
+  const Call call = call_of(comm, Operation::barrier, DType::i8, options);
+  if (comm.size() > 1) run_collective(call, options);
 }
 
 }  // namespace shoal

@@ -1,6 +1,7 @@
 #include "dispatch.hpp"
 
 #include <cstdint>
+#include <limits>
 #include <string>
 
 #include <shoal/runtime/error.hpp>
@@ -27,11 +28,6 @@ void run_on_node(const Call& call) {
   }
 }
 
-bool node_can(const Call& call) {
-  if (call.operation == Operation::all_to_all && !call.receive_counts.empty()) return false;
-  return why_no_node_path(call).empty();
-}
-
 const Algorithm& cheapest(const Call& call) {
   const Network network = typical_network(*call.comm);
   const Algorithm* best = nullptr;
@@ -53,7 +49,7 @@ void run_collective(const Call& call, const CollectiveOptions& options) {
   const trace::Span span(name_of(call.operation).data(), trace::Category::communication,
                          call.bytes());
   if (options.algorithm.empty()) {
-    if (node_can(call)) return run_on_node(call);
+    if (why_no_node_path(call).empty()) return run_on_node(call);
     return cheapest(call).run(call);
   }
   const Algorithm& algorithm = find_algorithm(call.operation, options.algorithm);
@@ -69,6 +65,10 @@ void require_count(const Call& call, Index count, const char* what) {
   if (count < 0) {
     throw Error(title(call), std::string(what) + " is " + std::to_string(count),
                 "counts start at 0");
+  }
+  if (count > std::numeric_limits<Index>::max() / static_cast<Index>(size_of(call.type))) {
+    throw Error(title(call), std::string(what) + " of " + std::to_string(count) +
+                                 " is more than any memory holds");
   }
 }
 

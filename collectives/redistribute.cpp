@@ -1,6 +1,7 @@
 #include <shoal/collectives/redistribute.hpp>
 
 #include <algorithm>
+#include <cstdint>
 #include <cstring>
 #include <string>
 #include <utility>
@@ -28,6 +29,10 @@ struct Along {
     for (int d = dim + 1; d < shape.dims(); ++d) inner *= static_cast<Bytes>(shape[d]);
   }
 };
+
+void copy_bytes(void* to, const void* from, Bytes bytes) {
+  if (bytes > 0) std::memcpy(to, from, bytes);
+}
 
 // Copies a range along a dimension from one dense tensor to another; the two have the same outer and
 // inner parts.
@@ -146,10 +151,25 @@ struct Move {
   // In place: the whole tensor becomes this rank's term of a reduction.
   void become_term(ReduceOp op, void* whole) const {
     if (axis.rank() == 0) return;
-    if (op == ReduceOp::sum) std::memset(whole, 0, bytes(global));
+    if (op == ReduceOp::sum && global.size() > 0) std::memset(whole, 0, bytes(global));
     if (op == ReduceOp::prod) fill_ones(whole, global.size(), type);
   }
 };
+
+void require_part(const void* data, const Shape& shape, const char* which) {
+  if (data == nullptr && shape.size() > 0) {
+    throw Error("redistribute", std::string("the ") + which + " is null, its part has shape " +
+                                    shape.text());
+  }
+}
+
+void require_apart(const void* source, Bytes source_bytes, const void* target, Bytes target_bytes) {
+  const auto from = reinterpret_cast<std::uintptr_t>(source);
+  const auto to = reinterpret_cast<std::uintptr_t>(target);
+  if (source_bytes > 0 && target_bytes > 0 && from < to + target_bytes && to < from + source_bytes) {
+    throw Error("redistribute", "source and target overlap", "pass separate buffers");
+  }
+}
 
 void require_placement(const Shape& global, const Placement& placement, const char* which) {
   if (placement.kind == Kind::shard && (placement.dim < 0 || placement.dim >= global.dims())) {
@@ -185,11 +205,16 @@ void redistribute(const Communicator& axis, const Shape& global, DType type, con
   require_placement(global, from, "the source's");
   require_placement(global, to, "the target's");
   const Move move{axis, global, type};
+  const Shape source_shape = local_shape(global, from, axis.size(), axis.rank());
+  const Shape target_shape = local_shape(global, to, axis.size(), axis.rank());
+  require_part(source, source_shape, "source");
+  require_part(target, target_shape, "target");
+  require_apart(source, move.bytes(source_shape), target, move.bytes(target_shape));
   const bool same_kind = from.kind == to.kind;
   const bool same = same_kind && (from.kind != Kind::shard || from.dim == to.dim) &&
                     (from.kind != Kind::partial || from.op == to.op);
   if (same || (same_kind && axis.size() == 1)) {
-    std::memcpy(target, source, move.bytes(local_shape(global, from, axis.size(), axis.rank())));
+    copy_bytes(target, source, move.bytes(source_shape));
     return;
   }
   switch (to.kind) {
@@ -203,7 +228,7 @@ void redistribute(const Communicator& axis, const Shape& global, DType type, con
     case Kind::partial:
       if (from.kind == Kind::shard && to.op == ReduceOp::sum) {
         const Block mine = move.block(from.dim, axis.rank());
-        std::memset(target, 0, move.bytes(global));
+        if (global.size() > 0) std::memset(target, 0, move.bytes(global));
         copy_range(Along(move.part(from.dim, axis.rank()), from.dim, move.element()), 0, source,
                    Along(global, from.dim, move.element()), mine.begin, target, mine.size);
         return;
@@ -251,6 +276,12 @@ void redistribute(const Mesh& mesh, const Shape& global, DType type, const void*
   std::size_t first = 0;
   while (first < axes && from[first] == to[first]) ++first;
   const Bytes element = size_of(type);
+  const Shape source_shape = local_shape(mesh, global, from);
+  const Shape target_shape = local_shape(mesh, global, to);
+  require_part(source, source_shape, "source");
+  require_part(target, target_shape, "target");
+  require_apart(source, static_cast<Bytes>(source_shape.size()) * element, target,
+                static_cast<Bytes>(target_shape.size()) * element);
 
   std::vector<Placement> now = from;
   Storage current;
@@ -269,8 +300,7 @@ void redistribute(const Mesh& mesh, const Shape& global, DType type, const void*
   // Inner axes divide what outer ones left them, so they give way before an outer axis moves.
   for (std::size_t i = axes; i-- > first + 1;) step(i, Replicate());
   for (std::size_t i = first; i < axes; ++i) step(i, to[i]);
-  std::memcpy(target, data,
-              static_cast<Bytes>(local_shape(mesh, global, to).size()) * element);
+  copy_bytes(target, data, static_cast<Bytes>(target_shape.size()) * element);
 }
 
 }  // namespace shoal

@@ -18,6 +18,16 @@ std::string name_of_rank(const Communicator& comm, Rank rank) {
   return "rank " + std::to_string(rank) + " on " + comm.host_of(rank);
 }
 
+void wait_for(MPI_Request& request, const std::string& operation, const std::string& whom) {
+  Waiter waiter;
+  for (;;) {
+    int done = 0;
+    check_mpi(MPI_Test(&request, &done, MPI_STATUS_IGNORE), operation.c_str());
+    if (done) return;
+    waiter.pause([&] { return Waiter::Late{operation, whom}; });
+  }
+}
+
 void Messages::send(const void* data, Bytes bytes, Rank to, int tag) {
   const auto* from = static_cast<const std::byte*>(data);
   Bytes at = 0;

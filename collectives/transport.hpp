@@ -3,6 +3,7 @@
 
 #include <mpi.h>
 
+#include <memory>
 #include <string>
 #include <vector>
 
@@ -14,8 +15,24 @@ namespace shoal {
 /// Tags from here on belong to the collectives; below are the user's.
 inline constexpr int collective_tag = 16384;
 
+/// Throws Error naming `operation` and `whom` at the deadline.
+void wait_for(MPI_Request& request, const std::string& operation, const std::string& whom);
+
 /// "rank 3 on node7".
 std::string name_of_rank(const Communicator& comm, Rank rank);
+
+/// Waits, up to the deadline, for a non-blocking collective of MPI that works on `*memory`. Such a
+/// request cannot be cancelled: where it fails the memory is left to it.
+template <class T>
+void complete(MPI_Request& request, std::unique_ptr<T>& memory, const std::string& operation,
+              const std::string& whom) {
+  try {
+    wait_for(request, operation, whom);
+  } catch (...) {
+    static_cast<void>(memory.release());
+    throw;
+  }
+}
 
 /// Messages under way. Each is posted at once; wait() completes all. What is still under way when an
 /// exception unwinds is cancelled, so that MPI does not write into memory that is gone.

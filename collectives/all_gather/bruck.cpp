@@ -5,11 +5,11 @@
 // Source: Bruck et al. 1997, Efficient Algorithms for All-to-All Communications in Multiport
 // Message-Passing Systems.
 #include <algorithm>
-#include <cstring>
 
 #include <shoal/runtime/buffer.hpp>
 
 #include "algorithm.hpp"
+#include "reduce/reduce.hpp"
 #include "transport.hpp"
 
 namespace shoal {
@@ -40,7 +40,7 @@ class Bruck final : public NamedAlgorithm {
     }
     const auto at = [&](int k) { return ends[static_cast<std::size_t>(k)]; };
     const Buffer<std::byte> rotated(static_cast<Index>(ends.back()));
-    std::memcpy(rotated.data(), call.in, at(1));
+    copy_elements(rotated.data(), call.in, at(1));
     for (int have = 1; have < ranks; have *= 2) {
       const int more = std::min(have, ranks - have);
       Messages messages(comm, "all_gather");
@@ -52,7 +52,7 @@ class Bruck final : public NamedAlgorithm {
     const std::vector<Index> starts = starts_of(call.counts);
     for (int k = 0; k < ranks; ++k) {
       const auto rank = static_cast<std::size_t>((comm.rank() + k) % ranks);
-      std::memcpy(static_cast<std::byte*>(call.out) + static_cast<Bytes>(starts[rank]) * element,
+      copy_elements(static_cast<std::byte*>(call.out) + static_cast<Bytes>(starts[rank]) * element,
                   rotated.data() + at(k), at(k + 1) - at(k));
     }
   }

@@ -2,9 +2,9 @@
 //
 // Cost: (p−1)·α + (p−1)/p·n·β.
 // Source: Thakur et al. 2005, section 3.1.
-#include <cstring>
 
 #include "algorithm.hpp"
+#include "reduce/reduce.hpp"
 
 namespace shoal {
 namespace {
@@ -24,7 +24,7 @@ class Ring final : public NamedAlgorithm {
     auto* data = static_cast<std::byte*>(call.out);
     auto* mine = data + static_cast<Bytes>(starts[me]) * size_of(call.type);
     if (mine != call.in) {
-      std::memcpy(mine, call.in, static_cast<Bytes>(call.counts[me]) * size_of(call.type));
+      copy_elements(mine, call.in, static_cast<Bytes>(call.counts[me]) * size_of(call.type));
     }
     ring_all_gather(call, data, starts, call.counts);
   }

@@ -4,7 +4,6 @@
 // Cost: 2·log2(p)·α + 2·(p−1)/p·n·β + (p−1)/p·n·γ; two more exchanges of n where p is no power of two.
 // Source: Rabenseifner 2004, Optimization of Collective Reduction Operations; Thakur et al. 2005,
 // section 4.2.
-#include <cstring>
 #include <vector>
 
 #include <shoal/runtime/buffer.hpp>
@@ -37,7 +36,7 @@ class Rabenseifner final : public NamedAlgorithm {
     const Rank me = comm.rank();
     const Bytes element = size_of(call.type);
     auto* data = static_cast<std::byte*>(call.out);
-    if (call.out != call.in) std::memcpy(call.out, call.in, call.bytes());
+    copy_elements(call.out, call.in, call.bytes());
     const Buffer<std::byte> incoming(static_cast<Index>(call.bytes()));
 
     if (me >= core) {

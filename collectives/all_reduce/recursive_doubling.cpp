@@ -4,7 +4,6 @@
 // Cost: log2(p)·(α + n·β + n·γ); two more exchanges of n where p is no power of two.
 // Source: Thakur, Rabenseifner & Gropp 2005, Optimization of Collective Communication Operations in
 // MPICH, section 4.1.
-#include <cstring>
 
 #include <shoal/runtime/buffer.hpp>
 
@@ -32,7 +31,7 @@ class RecursiveDoubling final : public NamedAlgorithm {
     const int core = power_of_two_below(comm.size());
     const int rest = comm.size() - core;
     const Rank me = comm.rank();
-    if (call.out != call.in) std::memcpy(call.out, call.in, call.bytes());
+    copy_elements(call.out, call.in, call.bytes());
     const Buffer<std::byte> incoming(static_cast<Index>(call.bytes()));
 
     // Ranks beyond the largest power of two hand their data to a partner and get the result later.
@@ -56,8 +55,13 @@ class RecursiveDoubling final : public NamedAlgorithm {
       messages.receive(incoming.data(), call.bytes(), peer);
       messages.send(call.out, call.bytes(), peer);
       messages.wait();
-      // Sums of two numbers do not depend on their order, so all ranks keep the same bits.
-      reduce_into(call.out, incoming.data(), call.count, call.type, call.op);
+      // Both partners combine in the order of their ranks: min(+0, −0) and sums of two NaNs depend on
+      // it, and all ranks must end with the same bits.
+      if (peer < me) {
+        reduce_onto(call.out, incoming.data(), call.count, call.type, call.op);
+      } else {
+        reduce_into(call.out, incoming.data(), call.count, call.type, call.op);
+      }
     }
     finish_average(call.out, call.count, call.type, call.op, comm.size());
     if (me < rest) {

@@ -4,9 +4,9 @@
 // Cost: 2·(p−1)·α + 2·(p−1)/p·n·β + (p−1)/p·n·γ.
 // Source: Patarasuk & Yuan 2009, Bandwidth optimal all-reduce algorithms for clusters of
 // workstations.
-#include <cstring>
 
 #include "algorithm.hpp"
+#include "reduce/reduce.hpp"
 
 namespace shoal {
 namespace {
@@ -22,7 +22,7 @@ class Ring final : public NamedAlgorithm {
   }
 
   void run(const Call& call) const override {
-    if (call.out != call.in) std::memcpy(call.out, call.in, call.bytes());
+    copy_elements(call.out, call.in, call.bytes());
     auto* data = static_cast<std::byte*>(call.out);
     const std::vector<Index> counts = even_counts(call.count, call.comm->size());
     const std::vector<Index> starts = starts_of(counts);

@@ -14,10 +14,7 @@ constexpr double memory_beta = 1.0 / 8e9;
 class NodeShared final : public NamedAlgorithm {
  public:
   using NamedAlgorithm::NamedAlgorithm;
-  std::string why_not(const Call& call) const override {
-    if (!call.receive_counts.empty()) return "counts may differ from rank to rank";
-    return why_no_node_path(call);
-  }
+  std::string why_not(const Call& call) const override { return why_no_node_path(call); }
   Seconds cost(Bytes bytes, int ranks, const Network&) const noexcept override {
     return Seconds(2 * ranks * flag_seconds + static_cast<double>(bytes) * memory_beta);
   }
@@ -28,7 +25,7 @@ class NodeShared final : public NamedAlgorithm {
 
 const Algorithm& all_to_all_node_shared() {
   static const NodeShared algorithm({Operation::all_to_all, "node_shared",
-                                     "one node, shared inputs, equal counts: every rank reads its blocks",
+                                     "one node, shared inputs: every rank reads its blocks",
                                      "Graham & Shipman 2008, MPI support for multi-core "
                                      "architectures; Jain et al. 2018, XPMEM collectives"});
   return algorithm;

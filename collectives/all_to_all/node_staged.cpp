@@ -14,10 +14,7 @@ constexpr double memory_beta = 1.0 / 3e9;
 class NodeStaged final : public NamedAlgorithm {
  public:
   using NamedAlgorithm::NamedAlgorithm;
-  std::string why_not(const Call& call) const override {
-    if (!call.receive_counts.empty()) return "counts may differ from rank to rank";
-    return why_no_node_path(call);
-  }
+  std::string why_not(const Call& call) const override { return why_no_node_path(call); }
   Seconds cost(Bytes bytes, int ranks, const Network&) const noexcept override {
     return Seconds(2 * ranks * flag_seconds + static_cast<double>(bytes) * memory_beta);
   }
@@ -28,7 +25,7 @@ class NodeStaged final : public NamedAlgorithm {
 
 const Algorithm& all_to_all_node_staged() {
   static const NodeStaged algorithm({Operation::all_to_all, "node_staged",
-                                     "one node, equal counts, any buffers: through cache-sized shared chunks",
+                                     "one node, any buffers: through cache-sized shared chunks",
                                      "Graham & Shipman 2008, MPI support for multi-core "
                                      "architectures; Jain et al. 2018, XPMEM collectives"});
   return algorithm;

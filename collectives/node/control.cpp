@@ -3,9 +3,11 @@
 #include <mpi.h>
 
 #include <cstring>
+#include <memory>
 #include <mutex>
 #include <new>
 #include <string>
+#include <utility>
 
 #include <shoal/runtime/error.hpp>
 #include <shoal/runtime/mpi_interop.hpp>
@@ -54,7 +56,9 @@ class Retired {
     entries_.push_back({memory, closed, ranks});
     std::erase_if(entries_, [](const Entry& entry) {
       if (entry.closed->load(std::memory_order_acquire) < entry.ranks) return false;
-      node_memory::release(entry.memory);
+      // Memory of a Runtime that has ended is not this heap's to take back.
+      const auto place = node_memory::locate(entry.memory);
+      if (place && place->owner == node_memory::node_rank()) node_memory::release(entry.memory);
       return true;
     });
   }
@@ -76,14 +80,21 @@ Retired& retired() {
 
 }  // namespace
 
-NodeControl::NodeControl(const Communicator& comm) : comm_(comm) {
+NodeControl::NodeControl(const Communicator& comm)
+    : group_(comm.name()), rank_(comm.rank()), ranks_(comm.size()) {
+  for (Rank rank = 0; rank < ranks_; ++rank) hosts_.push_back(comm.host_of(rank));
+  // If the ranks share nodes is known to all alike; what else may go wrong is not.
+  if (!comm.on_one_node()) return;
   const MPI_Comm mpi = mpi_handle(comm);
-  int good = comm.on_one_node() && node_memory::available() ? 1 : 0;
-  check_mpi(MPI_Allreduce(MPI_IN_PLACE, &good, 1, MPI_INT, MPI_MIN, mpi), "node collectives");
-  if (!good) return;
-  node_memory::Location location;
-  if (comm.rank() == 0) {
-    const Bytes bytes = sizeof(Block) + sizeof(Slot) * static_cast<Bytes>(comm.size()) + apart;
+  const std::string others = "the other ranks";
+  auto good = std::make_unique<int>(node_memory::available() ? 1 : 0);
+  MPI_Request request = MPI_REQUEST_NULL;
+  check_mpi(MPI_Iallreduce(MPI_IN_PLACE, good.get(), 1, MPI_INT, MPI_MIN, mpi, &request), operation_);
+  complete(request, good, title(), others);
+  if (*good == 0) return;
+  auto location = std::make_unique<node_memory::Location>();
+  if (rank_ == 0) {
+    const Bytes bytes = sizeof(Block) + sizeof(Slot) * static_cast<Bytes>(ranks_) + apart;
     try {
       memory_ = node_memory::allocate(bytes);
       const auto misaligned = reinterpret_cast<std::uintptr_t>(memory_) % apart;
@@ -91,14 +102,15 @@ NodeControl::NodeControl(const Communicator& comm) : comm_(comm) {
           static_cast<std::byte*>(memory_) + (misaligned == 0 ? 0 : apart - misaligned);
       auto* block = new (aligned) Block;
       block->closed.store(0);
-      for (Rank rank = 0; rank < comm.size(); ++rank) new (&block->slots[rank]) Slot{};
-      location = *node_memory::locate(block);
+      for (Rank rank = 0; rank < ranks_; ++rank) new (&block->slots[rank]) Slot{};
+      *location = *node_memory::locate(block);
     } catch (const Error&) {
-      location.owner = -1;  // no room: the ranks meet through MPI instead
+      location->owner = -1;  // no room: the ranks meet through MPI instead
     }
   }
-  check_mpi(MPI_Bcast(&location, sizeof location, MPI_BYTE, 0, mpi), "node collectives");
-  if (location.owner >= 0) block_ = static_cast<Block*>(node_memory::address(location));
+  check_mpi(MPI_Ibcast(location.get(), sizeof *location, MPI_BYTE, 0, mpi, &request), operation_);
+  complete(request, location, title(), others);
+  if (location->owner >= 0) block_ = static_cast<Block*>(node_memory::address(*location));
 }
 
 NodeControl::~NodeControl() {
@@ -107,12 +119,17 @@ NodeControl::~NodeControl() {
   for (std::size_t rank = 0; rank < stages_.size(); ++rank) {
     std::byte* stage = stages_[rank];
     auto& closed = *reinterpret_cast<std::atomic<int>*>(stage + 2 * stage_bytes);
-    const bool mine = static_cast<Rank>(rank) == comm_.rank();
-    if (mine) retired().add(stage, &closed, comm_.size());
     closed.fetch_add(1, std::memory_order_acq_rel);
+    if (static_cast<Rank>(rank) == rank_) retired().add(stage, &closed, ranks_);
   }
-  if (memory_ != nullptr) retired().add(memory_, &block_->closed, comm_.size());
   block_->closed.fetch_add(1, std::memory_order_acq_rel);
+  if (memory_ != nullptr) retired().add(memory_, &block_->closed, ranks_);
+}
+
+std::string NodeControl::title() const { return std::string(operation_) + " over " + group_; }
+
+std::string NodeControl::name_of_rank(Rank rank) const {
+  return "rank " + std::to_string(rank) + " on " + hosts_[static_cast<std::size_t>(rank)];
 }
 
 NodeControl::Slot& NodeControl::slot(Rank rank) const noexcept { return block_->slots[rank]; }
@@ -122,8 +139,8 @@ void NodeControl::wait_for(const std::atomic<std::uint64_t>& flag, std::uint64_t
   Waiter waiter;
   while (flag.load(std::memory_order_acquire) < value) {
     waiter.pause([&] {
-      return Waiter::Late{std::string(operation_) + " over " + comm_.name(),
-                          name_of_rank(comm_, whom)};
+      return Waiter::Late{title(),
+                          name_of_rank(whom)};
     });
   }
 }
@@ -131,11 +148,11 @@ void NodeControl::wait_for(const std::atomic<std::uint64_t>& flag, std::uint64_t
 void NodeControl::announce(const Announcement& mine, const void* inline_data, Bytes inline_size) {
   operation_ = name_of(static_cast<Operation>(mine.operation)).data();
   ++sequence_;
-  Slot::Turn& turn = slot(comm_.rank()).turn[sequence_ % 2];
+  Slot::Turn& turn = slot(rank_).turn[sequence_ % 2];
   turn.line.announcement = mine;
   if (mine.inlined && inline_size > 0) std::memcpy(turn.data, inline_data, inline_size);
   turn.line.flag.store(sequence_, std::memory_order_release);
-  for (Rank rank = 0; rank < comm_.size(); ++rank) {
+  for (Rank rank = 0; rank < ranks_; ++rank) {
     wait_for(slot(rank).turn[sequence_ % 2].line.flag, sequence_, rank);
   }
   check_agreement();
@@ -151,27 +168,29 @@ const std::byte* NodeControl::inline_of(Rank rank) const noexcept {
 
 void NodeControl::check_agreement() const {
   const Announcement& first = of(0);
-  for (Rank rank = 1; rank < comm_.size(); ++rank) {
+  for (Rank rank = 1; rank < ranks_; ++rank) {
     const Announcement& other = of(rank);
     if (other.operation == first.operation && other.count == first.count &&
-        other.type == first.type && other.op == first.op && other.root == first.root) {
+        other.type == first.type && other.op == first.op && other.root == first.root &&
+        other.layout == first.layout) {
       continue;
     }
     const auto text = [&](Rank who) {
       const Announcement& a = of(who);
-      return name_of_rank(comm_, who) + " called " +
+      return name_of_rank(who) + " called " +
              std::string(name_of(static_cast<Operation>(a.operation))) + " of " +
              std::to_string(a.count) + " " + std::string(name_of(static_cast<DType>(a.type))) +
              " (" + std::string(name_of(static_cast<ReduceOp>(a.op))) + ", root " +
-             std::to_string(a.root) + ")";
+             std::to_string(a.root) +
+             (a.count == first.count && a.layout != first.layout ? ", other counts by rank)" : ")");
     };
-    throw Error("collective over " + comm_.name(), text(0) + ", but " + text(rank),
+    throw Error("collective over " + group_, text(0) + ", but " + text(rank),
                 "make the same call on all ranks");
   }
 }
 
 bool NodeControl::all_shared(bool in, bool out) const noexcept {
-  for (Rank rank = 0; rank < comm_.size(); ++rank) {
+  for (Rank rank = 0; rank < ranks_; ++rank) {
     const Announcement& theirs = of(rank);
     if (in && theirs.in.owner < 0) return false;
     if (out && theirs.out.owner < 0) return false;
@@ -181,18 +200,33 @@ bool NodeControl::all_shared(bool in, bool out) const noexcept {
 
 void NodeControl::meet() {
   ++meetings_;
-  slot(comm_.rank()).met.store(meetings_, std::memory_order_release);
-  for (Rank rank = 0; rank < comm_.size(); ++rank) wait_for(slot(rank).met, meetings_, rank);
+  slot(rank_).met.store(meetings_, std::memory_order_release);
+  for (Rank rank = 0; rank < ranks_; ++rank) wait_for(slot(rank).met, meetings_, rank);
 }
 
 void NodeControl::make_stages() {
-  void* mine = node_memory::allocate(2 * stage_bytes + apart);
-  new (static_cast<std::byte*>(mine) + 2 * stage_bytes) std::atomic<int>(0);
-  slot(comm_.rank()).stage = *node_memory::locate(mine);
-  meet();
-  for (Rank rank = 0; rank < comm_.size(); ++rank) {
-    stages_.push_back(static_cast<std::byte*>(node_memory::address(slot(rank).stage)));
+  node_memory::Location& place = slot(rank_).stage;
+  place.owner = -1;
+  void* mine = nullptr;
+  try {
+    mine = node_memory::allocate(2 * stage_bytes + apart);
+    new (static_cast<std::byte*>(mine) + 2 * stage_bytes) std::atomic<int>(0);
+    place = *node_memory::locate(mine);
+  } catch (const Error&) {
+    // The others must hear of it before anyone gives up.
   }
+  meet();
+  std::vector<std::byte*> stages;
+  for (Rank rank = 0; rank < ranks_; ++rank) {
+    const node_memory::Location& theirs = slot(rank).stage;
+    if (theirs.owner < 0) {
+      node_memory::release(mine);
+      throw Error(title(), name_of_rank(rank) + " has no node-shared memory left for its stage",
+                  "free some, or choose an algorithm that sends messages");
+    }
+    stages.push_back(static_cast<std::byte*>(node_memory::address(theirs)));
+  }
+  stages_ = std::move(stages);
 }
 
 std::byte* NodeControl::stage_of(Rank rank, int which) {

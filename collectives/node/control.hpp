@@ -4,6 +4,7 @@
 #include <array>
 #include <atomic>
 #include <cstdint>
+#include <string>
 #include <vector>
 
 #include <shoal/collectives/registry.hpp>
@@ -22,6 +23,7 @@ struct Announcement {
   std::uint8_t type = 0;
   std::uint8_t op = 0;
   std::uint8_t inlined = 0;   ///< the data itself lies in the slot
+  std::uint64_t layout = 0;   ///< hash of the counts by rank, where there are some
 };
 
 /// Flags and announcements of a communicator whose ranks share a node. A rank writes only its own
@@ -34,6 +36,7 @@ class NodeControl {
   static constexpr Bytes stage_bytes = 256 << 10;
 
   /// Collective (through MPI). usable() says whether the ranks of `comm` can meet this way.
+  /// The wait for the others is bounded.
   explicit NodeControl(const Communicator& comm);
   NodeControl(const NodeControl&) = delete;
   NodeControl& operator=(const NodeControl&) = delete;
@@ -54,7 +57,8 @@ class NodeControl {
   void meet();
 
   /// Half `which` (0, 1) of a rank's staging area. The first call is collective: all ranks of the
-  /// node make it at the same point of the same collective.
+  /// node make it at the same point of the same collective. Throws Error on all of them if one has no
+  /// memory left.
   std::byte* stage_of(Rank rank, int which);
 
  private:
@@ -66,7 +70,14 @@ class NodeControl {
   void check_agreement() const;
   void make_stages();
 
-  const Communicator& comm_;
+  std::string title() const;
+  std::string name_of_rank(Rank rank) const;
+
+  // A Communicator may be moved after this was made for it, so nothing here refers to it.
+  const std::string group_;
+  const Rank rank_;
+  const int ranks_;
+  std::vector<std::string> hosts_;
   const char* operation_ = "collective";
   Block* block_ = nullptr;
   void* memory_ = nullptr;      // what the block lies in, on the rank that allocated it

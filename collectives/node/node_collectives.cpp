@@ -2,12 +2,15 @@
 
 #include <algorithm>
 #include <cstring>
+#include <numeric>
 #include <vector>
 
 #include <shoal/runtime/error.hpp>
 #include <shoal/runtime/placement.hpp>
 
+#include "algorithm.hpp"
 #include "reduce/reduce.hpp"
+#include "transport.hpp"
 
 namespace shoal {
 namespace {
@@ -26,14 +29,69 @@ Block segment_of(Index count, DType type, int ranks, Rank rank) {
   return {begin, std::min(count, block.end() * per_line) - begin};
 }
 
-std::vector<Index> starts_of(std::span<const Index> counts) {
-  std::vector<Index> starts;
-  Index at = 0;
+// memcpy, but 0 bytes from nowhere are allowed.
+void copy_within_cache(void* to, const void* from, Bytes bytes) {
+  if (bytes > 0) std::memcpy(to, from, bytes);
+}
+
+// FNV-1a, 64 bits.
+std::uint64_t hash_of(std::span<const Index> counts) {
+  std::uint64_t hash = 0xcbf29ce484222325u;
   for (const Index count : counts) {
-    starts.push_back(at);
-    at += count;
+    hash = (hash ^ static_cast<std::uint64_t>(count)) * 0x100000001b3u;
   }
-  return starts;
+  return hash;
+}
+
+// Elements that each rank sends to each in an all-to-all.
+class Traffic {
+ public:
+  Traffic(int ranks, Index each) : ranks_(ranks), each_(each), longest_(each) {}
+  /// From what each rank published: what it sends, then what it expects, by rank. Throws Error, on
+  /// all ranks alike, if two do not agree.
+  Traffic(const Communicator& comm, NodeControl& control);
+
+  Index count(Rank from, Rank to) const { return counts_.empty() ? each_ : at(from, to); }
+  /// Where in its input `from` keeps what it sends to `to`.
+  Index start(Rank from, Rank to) const {
+    if (counts_.empty()) return each_ * to;
+    Index sum = 0;
+    for (Rank rank = 0; rank < to; ++rank) sum += at(from, rank);
+    return sum;
+  }
+  Index longest() const { return longest_; }
+
+ private:
+  Index at(Rank from, Rank to) const {
+    return counts_[static_cast<std::size_t>(from) * static_cast<std::size_t>(ranks_) +
+                   static_cast<std::size_t>(to)];
+  }
+
+  int ranks_;
+  Index each_ = 0;
+  Index longest_ = 0;
+  std::vector<Index> counts_;  // by sender, then by receiver; empty: each_
+};
+
+Traffic::Traffic(const Communicator& comm, NodeControl& control) : ranks_(comm.size()) {
+  const auto published = [&](Rank rank, Rank entry) {
+    return reinterpret_cast<const Index*>(control.stage_of(rank, 0))[entry];
+  };
+  for (Rank from = 0; from < ranks_; ++from) {
+    for (Rank to = 0; to < ranks_; ++to) {
+      const Index sent = published(from, to);
+      const Index expected = published(to, ranks_ + from);
+      if (sent != expected) {
+        throw Error("all_to_all over " + comm.name(),
+                    name_of_rank(comm, from) + " sends " + std::to_string(sent) +
+                        " elements to " + name_of_rank(comm, to) + ", which expects " +
+                        std::to_string(expected),
+                    "make the counts of the two agree");
+      }
+      counts_.push_back(sent);
+      longest_ = std::max(longest_, sent);
+    }
+  }
 }
 
 }  // namespace
@@ -47,6 +105,20 @@ std::string why_no_node_path(const Call& call) {
   return {};
 }
 
+namespace {
+
+// Elements of this rank's input.
+Index input_count(const Call& call) {
+  switch (call.operation) {
+    case Operation::all_gather: return call.counts[static_cast<std::size_t>(call.comm->rank())];
+    case Operation::all_to_all:
+      return std::accumulate(call.counts.begin(), call.counts.end(), Index{0});
+    default: return call.count;
+  }
+}
+
+}  // namespace
+
 Announcement announcement_of(const Call& call) {
   Announcement mine;
   mine.operation = static_cast<std::uint8_t>(call.operation);
@@ -54,7 +126,15 @@ Announcement announcement_of(const Call& call) {
   mine.op = static_cast<std::uint8_t>(call.op);
   mine.count = call.count;
   mine.root = call.root;
-  mine.in = node_memory::locate(call.in).value_or(node_memory::Location{});
+  // What each rank of an all-to-all sends is its own affair; see Traffic.
+  if (call.operation == Operation::all_to_all) {
+    if (!call.receive_counts.empty()) mine.count = -1;
+  } else if (!call.counts.empty()) {
+    mine.layout = hash_of(call.counts);
+  }
+  // An empty input may be anywhere: nobody will read it.
+  const node_memory::Location elsewhere{input_count(call) == 0 ? 0 : -1, 0};
+  mine.in = node_memory::locate(call.in).value_or(elsewhere);
   mine.out = node_memory::locate(call.out).value_or(node_memory::Location{});
   return mine;
 }
@@ -116,7 +196,7 @@ void node_all_reduce(const Call& call, NodePath path) {
   for (Index begin = 0; begin < call.count; begin += per_chunk, half ^= 1) {
     const Index length = std::min(per_chunk, call.count - begin);
     const Bytes at = static_cast<Bytes>(begin) * element;
-    std::memcpy(control.stage_of(comm.rank(), half), bytes_at(call.in, at),
+    copy_within_cache(control.stage_of(comm.rank(), half), bytes_at(call.in, at),
                 static_cast<Bytes>(length) * element);
     control.meet();
     // This rank reduces its part of the chunk into everyone's stage, where it lies in the cache.
@@ -131,7 +211,7 @@ void node_all_reduce(const Call& call, NodePath path) {
     for (Rank rank = 0; rank < ranks; ++rank) {
       const Block theirs = segment_of(length, call.type, ranks, rank);
       const Bytes part = static_cast<Bytes>(theirs.begin) * element;
-      std::memcpy(bytes_at(call.out, at + part), control.stage_of(rank, half) + part,
+      copy_within_cache(bytes_at(call.out, at + part), control.stage_of(rank, half) + part,
                   static_cast<Bytes>(theirs.size) * element);
     }
   }
@@ -163,7 +243,7 @@ void node_reduce_scatter(const Call& call, NodePath path) {
   int half = 0;
   for (Index begin = 0; begin < call.count; begin += per_chunk, half ^= 1) {
     const Index length = std::min(per_chunk, call.count - begin);
-    std::memcpy(control.stage_of(comm.rank(), half),
+    copy_within_cache(control.stage_of(comm.rank(), half),
                 bytes_at(call.in, static_cast<Bytes>(begin) * element),
                 static_cast<Bytes>(length) * element);
     control.meet();
@@ -199,7 +279,7 @@ void node_all_gather(const Call& call, NodePath path) {
     mine.inlined = 1;
     control.announce(mine, call.in, bytes_of(comm.rank()));
     for (Rank rank = 0; rank < ranks; ++rank) {
-      std::memcpy(place_of(rank), control.inline_of(rank), bytes_of(rank));
+      copy_within_cache(place_of(rank), control.inline_of(rank), bytes_of(rank));
     }
     return;
   }
@@ -222,15 +302,15 @@ void node_all_gather(const Call& call, NodePath path) {
       const Bytes total = bytes_of(rank);
       return begin < total ? std::min(NodeControl::stage_bytes, total - begin) : Bytes{0};
     };
-    std::memcpy(control.stage_of(comm.rank(), half), bytes_at(call.in, begin),
+    copy_within_cache(control.stage_of(comm.rank(), half), bytes_at(call.in, begin),
                 length(comm.rank()));
     control.meet();
     for (Rank rank = 0; rank < ranks; ++rank) {
       std::byte* to = bytes_at(place_of(rank), begin);
       if (rank == comm.rank()) {
-        std::memmove(to, bytes_at(call.in, begin), length(rank));
+        if (to != bytes_at(call.in, begin)) copy_within_cache(to, bytes_at(call.in, begin), length(rank));
       } else {
-        std::memcpy(to, control.stage_of(rank, half), length(rank));
+        copy_within_cache(to, control.stage_of(rank, half), length(rank));
       }
     }
   }
@@ -245,7 +325,7 @@ void node_broadcast(const Call& call, NodePath path) {
     Announcement mine = announcement_of(call);
     mine.inlined = root ? 1 : 0;
     control.announce(mine, call.in, call.bytes());
-    if (!root) std::memcpy(call.out, control.inline_of(call.root), call.bytes());
+    if (!root) copy_within_cache(call.out, control.inline_of(call.root), call.bytes());
     return;
   }
 
@@ -265,43 +345,71 @@ void node_broadcast(const Call& call, NodePath path) {
   for (Bytes begin = 0; begin < call.bytes(); begin += NodeControl::stage_bytes, half ^= 1) {
     const Bytes length = std::min(NodeControl::stage_bytes, call.bytes() - begin);
     std::byte* stage = control.stage_of(call.root, half);
-    if (root) std::memcpy(stage, bytes_at(call.in, begin), length);
+    if (root) copy_within_cache(stage, bytes_at(call.in, begin), length);
     control.meet();
-    if (!root) std::memcpy(bytes_at(call.out, begin), stage, length);
+    if (!root) copy_within_cache(bytes_at(call.out, begin), stage, length);
   }
 }
 
-// The same count for every pair of ranks.
 void node_all_to_all(const Call& call, NodePath path) {
   const Communicator& comm = *call.comm;
   NodeControl& control = node_control(comm);
   const int ranks = comm.size();
-  const Bytes bytes = static_cast<Bytes>(call.counts.front()) * size_of(call.type);
-  if (meet_and_choose(control, call, path, true, false)) {
+  const Rank me = comm.rank();
+  const Bytes element = size_of(call.type);
+  const bool even = call.receive_counts.empty();
+  const bool direct = meet_and_choose(control, call, path, true, false);
+  if (!even) {
+    std::byte* mine = control.stage_of(me, 0);
+    const Bytes half_table = static_cast<Bytes>(ranks) * sizeof(Index);
+    std::memcpy(mine, call.counts.data(), half_table);
+    std::memcpy(mine + half_table, call.receive_counts.data(), half_table);
+    control.meet();
+  }
+  const Traffic traffic = even ? Traffic(ranks, call.counts.front()) : Traffic(comm, control);
+  std::vector<Bytes> places;  // where in the output each rank's block goes
+  Bytes place = 0;
+  for (Rank rank = 0; rank < ranks; ++rank) {
+    places.push_back(place);
+    place += static_cast<Bytes>(traffic.count(rank, me)) * element;
+  }
+  const auto bytes = [&](Rank from, Rank to) {
+    return static_cast<Bytes>(traffic.count(from, to)) * element;
+  };
+  const auto start = [&](Rank from, Rank to) {
+    return static_cast<Bytes>(traffic.start(from, to)) * element;
+  };
+
+  if (direct) {
     for (int step = 0; step < ranks; ++step) {
-      const auto rank = static_cast<Bytes>((comm.rank() + step) % ranks);
-      const void* from = static_cast<Rank>(rank) == comm.rank()
-                             ? call.in
-                             : input_of(control, static_cast<Rank>(rank));
-      copy_elements(bytes_at(call.out, rank * bytes),
-                    bytes_at(from, static_cast<Bytes>(comm.rank()) * bytes), bytes);
+      const Rank rank = (me + step) % ranks;
+      const void* from = rank == me ? call.in : input_of(control, rank);
+      copy_elements(bytes_at(call.out, places[static_cast<std::size_t>(rank)]),
+                    bytes_at(from, start(rank, me)), bytes(rank, me));
     }
     control.meet();
     return;
   }
-  // A stage holds a piece of the block for every rank, one after the other.
+  // A stage holds a piece of the block for every rank, one after the other. The table of counts lies
+  // in the first half, so data starts with the second.
   const Bytes piece = std::max<Bytes>(1, NodeControl::stage_bytes / static_cast<Bytes>(ranks));
-  int half = 0;
-  for (Bytes begin = 0; begin < bytes; begin += piece, half ^= 1) {
-    const Bytes length = std::min(piece, bytes - begin);
-    std::byte* stage = control.stage_of(comm.rank(), half);
-    for (Bytes rank = 0; rank < static_cast<Bytes>(ranks); ++rank) {
-      std::memcpy(stage + rank * piece, bytes_at(call.in, rank * bytes + begin), length);
+  const Bytes longest = static_cast<Bytes>(traffic.longest()) * element;
+  int half = 1;
+  for (Bytes begin = 0; begin < longest; begin += piece, half ^= 1) {
+    const auto length = [&](Rank from, Rank to) {
+      const Bytes all = bytes(from, to);
+      return begin < all ? std::min(piece, all - begin) : Bytes{0};
+    };
+    std::byte* stage = control.stage_of(me, half);
+    for (Rank to = 0; to < ranks; ++to) {
+      copy_within_cache(stage + static_cast<Bytes>(to) * piece,
+                        bytes_at(call.in, start(me, to) + begin), length(me, to));
     }
     control.meet();
-    for (Rank rank = 0; rank < ranks; ++rank) {
-      std::memcpy(bytes_at(call.out, static_cast<Bytes>(rank) * bytes + begin),
-                  control.stage_of(rank, half) + static_cast<Bytes>(comm.rank()) * piece, length);
+    for (Rank from = 0; from < ranks; ++from) {
+      copy_within_cache(bytes_at(call.out, places[static_cast<std::size_t>(from)] + begin),
+                        control.stage_of(from, half) + static_cast<Bytes>(me) * piece,
+                        length(from, me));
     }
   }
 }

@@ -16,10 +16,14 @@ void reduce_elements(const void* const* inputs, int input_count, void* const* ou
 /// into = into op from. An average is summed only: see finish_average.
 void reduce_into(void* into, const void* from, Index count, DType type, ReduceOp op);
 
+/// into = from op into: as reduce_into, with the operands in the other order.
+void reduce_onto(void* into, const void* from, Index count, DType type, ReduceOp op);
+
 /// Divides the sum at `data` by `ranks` if `op` is an average.
 void finish_average(void* data, Index count, DType type, ReduceOp op, int ranks);
 
-/// A copy that writes past the caches when it is larger than they are.
+/// A copy that writes past the caches when it is larger than they are. Nothing at all for 0 bytes,
+/// whatever the pointers.
 void copy_elements(void* to, const void* from, Bytes bytes);
 
 /// From how many bytes on, touched by one rank in one operation, data is written past the caches.

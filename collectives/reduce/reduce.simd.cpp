@@ -190,6 +190,58 @@ void fixed(const void* const* inputs, void* const* outputs, std::size_t n, doubl
   }
 }
 
+#if defined(__x86_64__)
+// One cache line, past the caches. `to` is aligned to it.
+inline void stream_line(void* to, const void* line) {
+  auto* out = static_cast<char*>(to);
+  const auto* in = static_cast<const char*>(line);
+#if defined(__AVX512F__)
+  _mm512_stream_si512(reinterpret_cast<__m512i*>(out), _mm512_load_si512(in));
+#elif defined(__AVX2__)
+  for (int at = 0; at < 64; at += 32) {
+    _mm256_stream_si256(reinterpret_cast<__m256i*>(out + at),
+                        _mm256_load_si256(reinterpret_cast<const __m256i*>(in + at)));
+  }
+#else
+  for (int at = 0; at < 64; at += 16) {
+    _mm_stream_si128(reinterpret_cast<__m128i*>(out + at),
+                     _mm_load_si128(reinterpret_cast<const __m128i*>(in + at)));
+  }
+#endif
+}
+
+// As fixed(), but whole lines are written past the caches; returns how many elements that were. The
+// outputs are aligned to lines. A pass over one line at a time keeps the number of lines that wait
+// in the write-combining buffers at J.
+template <class T, class Op, int K, int J>
+std::size_t streamed(const void* const* inputs, void* const* outputs, std::size_t n,
+                     double divisor) {
+  using E = Element<T>;
+  using A = typename E::Accumulator;
+  constexpr std::size_t per_line = 64 / sizeof(T);
+  const T* in[K];
+  T* out[J];
+  for (int k = 0; k < K; ++k) in[k] = static_cast<const T*>(inputs[k]);
+  for (int j = 0; j < J; ++j) out[j] = static_cast<T*>(outputs[j]);
+  const std::size_t whole = n / per_line * per_line;
+  for (std::size_t at = 0; at < whole; at += per_line) {
+    alignas(64) T line[per_line];
+#pragma omp simd
+    for (std::size_t i = 0; i < per_line; ++i) {
+      A value = E::widen(in[0][at + i]);
+#pragma GCC unroll 8
+      for (int k = 1; k < K; ++k) value = Op::template combine<A>(value, E::widen(in[k][at + i]));
+      if (Op::averages) value = Arithmetic<A>::divide(value, divisor);
+      line[i] = E::narrow(value);
+    }
+#pragma GCC unroll 8
+    for (int j = 0; j < J; ++j) stream_line(out[j] + at, line);
+  }
+  _mm_sfence();
+  return whole;
+}
+#endif
+
 // Any number of inputs and outputs, block by block; the block stays in the first-level cache.
 template <class T, class Op>
 void blocked(const void* const* inputs, int input_count, void* const* outputs, int output_count,
@@ -231,6 +283,16 @@ void blocked(const void* const* inputs, int input_count, void* const* outputs, i
 template <class T, class Op>
 void reduce(const void* const* inputs, int input_count, void* const* outputs, int output_count,
             std::size_t n, double divisor, bool stream) {
+#if defined(__x86_64__)
+  if (stream && input_count == 2 && output_count == 2) {
+    const std::size_t done = streamed<T, Op, 2, 2>(inputs, outputs, n, divisor);
+    const void* in[] = {static_cast<const T*>(inputs[0]) + done,
+                        static_cast<const T*>(inputs[1]) + done};
+    void* out[] = {static_cast<T*>(outputs[0]) + done, static_cast<T*>(outputs[1]) + done};
+    fixed<T, Op, 2, 2>(in, out, n - done, divisor);
+    return;
+  }
+#endif
   if (!stream && input_count == 2 && output_count == 1) {
     fixed<T, Op, 2, 1>(inputs, outputs, n, divisor);
   } else if (!stream && input_count == 2 && output_count == 2) {

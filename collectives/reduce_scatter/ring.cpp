@@ -2,11 +2,11 @@
 //
 // Cost: (p−1)·α + (p−1)/p·n·β + (p−1)/p·n·γ.
 // Source: Patarasuk & Yuan 2009; Thakur et al. 2005 for the pairwise relative.
-#include <cstring>
 
 #include <shoal/runtime/buffer.hpp>
 
 #include "algorithm.hpp"
+#include "reduce/reduce.hpp"
 
 namespace shoal {
 namespace {
@@ -26,9 +26,9 @@ class Ring final : public NamedAlgorithm {
     const std::vector<Index> starts = starts_of(call.counts);
     const auto me = static_cast<std::size_t>(call.comm->rank());
     const Buffer<std::byte> work(static_cast<Index>(call.bytes()));
-    std::memcpy(work.data(), call.in, call.bytes());
+    copy_elements(work.data(), call.in, call.bytes());
     ring_reduce_scatter(call, work.data(), starts, call.counts);
-    std::memcpy(call.out, work.data() + static_cast<Bytes>(starts[me]) * element,
+    copy_elements(call.out, work.data() + static_cast<Bytes>(starts[me]) * element,
                 static_cast<Bytes>(call.counts[me]) * element);
   }
 };

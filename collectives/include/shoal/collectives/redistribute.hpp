@@ -58,4 +58,13 @@ void redistribute(const Communicator& axis, const Shape& global, View<const T> s
   redistribute(axis, global, dtype_of<T>, source.data(), from, target.data(), to);
 }
 
+template <class T>
+void redistribute(const Mesh& mesh, const Shape& global, View<const T> source,
+                  const std::vector<Placement>& from, View<T> target,
+                  const std::vector<Placement>& to) {
+  require_dense(source.shape(), source.is_contiguous(), local_shape(mesh, global, from), "source");
+  require_dense(target.shape(), target.is_contiguous(), local_shape(mesh, global, to), "target");
+  redistribute(mesh, global, dtype_of<T>, source.data(), from, target.data(), to);
+}
+
 }  // namespace shoal

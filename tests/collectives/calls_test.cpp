@@ -1,0 +1,203 @@
+// Groups of every kind, and calls that make no sense.
+#include <gtest/gtest.h>
+
+#include <algorithm>
+#include <functional>
+#include <limits>
+#include <optional>
+
+#include <shoal/collectives/collectives.hpp>
+#include <shoal/collectives/registry.hpp>
+#include <shoal/runtime/error.hpp>
+#include <shoal/runtime/node_memory.hpp>
+#include <support/random.hpp>
+#include <support/world.hpp>
+
+#include "elements.hpp"
+
+namespace shoal::testing {
+namespace {
+
+// The text of the Error that `call` throws; fails the test if it throws none.
+std::string error_of(const std::function<void()>& call) {
+  try {
+    call();
+  } catch (const Error& error) {
+    return error.message();
+  }
+  ADD_FAILURE() << "no Error was thrown";
+  return {};
+}
+
+void expect_ranks_in_order(const Communicator& group, Index count) {
+  for (const std::string& algorithm : algorithm_names(Operation::all_gather)) {
+    if (algorithm == "node_shared") continue;
+    SCOPED_TRACE(group.name() + " " + algorithm);
+    std::vector<std::int32_t> mine(static_cast<std::size_t>(count), group.rank());
+    std::vector<std::int32_t> all(mine.size() * static_cast<std::size_t>(group.size()), -1);
+    all_gather(group, mine.data(), count, all.data(), DType::i32, {algorithm});
+    for (std::size_t i = 0; i < all.size(); ++i) {
+      ASSERT_EQ(all[i], static_cast<std::int32_t>(i / mine.size()));
+    }
+  }
+  std::int64_t sum = group.rank();
+  all_reduce(group, std::span(&sum, 1), ReduceOp::sum);
+  EXPECT_EQ(sum, group.size() * (group.size() - 1) / 2);
+}
+
+TEST(Groups, OddAndEvenReversedAndAlone) {
+  const Rank me = world().rank();
+  for (const Index count : {1, 5000}) {
+    expect_ranks_in_order(world().split(me % 2, me, "parity"), count);
+    expect_ranks_in_order(world().split(0, -me, "reversed"), count);
+    expect_ranks_in_order(world().split(me, 0, "alone"), count);
+  }
+}
+
+TEST(Groups, ManyGroupsComeAndGoWhileRanksRunAhead) {
+  for (int round = 0; round < 60; ++round) {
+    const Communicator group = world().duplicate("short-lived");
+    std::vector<float> data(round % 2 ? 5 : 3000, static_cast<float>(world().rank()));
+    all_reduce(group, std::span(data), ReduceOp::max);
+    ASSERT_EQ(data.back(), static_cast<float>(world().size() - 1));
+  }
+}
+
+TEST(Groups, ACommunicatorMayBeMovedAfterItsFirstCollective) {
+  std::optional<Communicator> first(world().duplicate("moved"));
+  barrier(*first);
+  std::optional<Communicator> second(std::move(*first));
+  first.reset();
+  std::vector<float> data(100000, 1.0f);
+  all_reduce(*second, std::span(data), ReduceOp::sum);
+  EXPECT_EQ(data[99999], static_cast<float>(world().size()));
+  Communicator other = world().duplicate("assigned to");
+  barrier(other);
+  other = std::move(*second);
+  all_reduce(other, std::span(data), ReduceOp::max);
+  EXPECT_EQ(data[0], static_cast<float>(world().size()));
+}
+
+TEST(Groups, CollectivesOfTwoGroupsMayAlternate) {
+  const Communicator rows = world().split(world().rank() / 2, world().rank(), "rows");
+  const Communicator cols = world().split(world().rank() % 2, world().rank(), "columns");
+  for (int round = 0; round < 20; ++round) {
+    std::vector<double> data(static_cast<std::size_t>(round * 400), 1.0);
+    all_reduce(rows, std::span(data), ReduceOp::sum);
+    all_reduce(cols, std::span(data), ReduceOp::max);
+    // The largest row of this rank's column has two members wherever there are two ranks.
+    const double row = std::min(2, world().size());
+    const bool full = rows.size() == row || cols.size() > 1;
+    for (const double value : data) ASSERT_EQ(value, full ? row : 1);
+  }
+}
+
+TEST(BadCalls, ArgumentsThatMakeNoSense) {
+  float data[8] = {};
+  const auto run = [&](Index count) {
+    all_reduce(world(), data, data, count, DType::f32, ReduceOp::sum);
+  };
+  EXPECT_NE(error_of([&] { run(-1); }).find("-1"), std::string::npos);
+  error_of([&] { run(std::numeric_limits<Index>::max()); });
+  error_of([&] { all_reduce(world(), data, data + 1, 4, DType::f32, ReduceOp::sum); });
+  error_of([&] { all_reduce(world(), nullptr, data, 4, DType::f32, ReduceOp::sum); });
+  error_of([&] { broadcast(world(), data, 4, DType::f32, world().size()); });
+  error_of([&] { broadcast(world(), data, 4, DType::f32, -1); });
+  const std::vector<Index> too_many(static_cast<std::size_t>(world().size()) + 1, 1);
+  error_of([&] { all_gather(world(), data, data, too_many, DType::f32); });
+  error_of([&] { send(world(), data, 1, DType::f32, world().size()); });
+  error_of([&] { send(world(), data, 1, DType::f32, 0, most_tag + 1); });
+  error_of([&] { send(world(), nullptr, 1, DType::f32, 0); });
+  run(8);
+}
+
+TEST(BadCalls, AnUnknownAlgorithmIsAUsageErrorThatListsTheNames) {
+  float value = 1;
+  const auto run = [&] {
+    all_reduce(world(), &value, &value, 1, DType::f32, ReduceOp::sum, {"fastest"});
+  };
+  EXPECT_THROW(run(), UsageError);
+  EXPECT_NE(error_of(run).find("rabenseifner"), std::string::npos);
+  EXPECT_THROW(barrier(world(), {"ring"}), UsageError);
+}
+
+TEST(BadCalls, NodeSharedRefusesPrivateBuffersOnAllRanks) {
+  if (world().size() == 1 || !node_memory::available()) return;
+  Buffer<float> data(5000, world().rank() == 0 ? Memory::local : Memory::node_shared);
+  error_of([&] { all_reduce(world(), data.span(), ReduceOp::sum, {"node_shared"}); });
+  all_reduce(world(), data.span(), ReduceOp::sum);
+}
+
+TEST(BadCalls, DifferentCallsOnTheRanksOfANodeAreNamedOnAll) {
+  if (world().size() == 1 || !node_memory::available()) return;
+  const bool odd_one = world().rank() == world().size() - 1;
+  const Communicator group = world().duplicate("disputed");
+  std::vector<float> data(5000);
+  const std::string length = error_of([&] {
+    all_reduce(group, data.data(), data.data(), odd_one ? 4000 : 5000, DType::f32, ReduceOp::sum);
+  });
+  EXPECT_NE(length.find("4000"), std::string::npos) << length;
+  EXPECT_NE(length.find("5000"), std::string::npos) << length;
+  error_of([&] {
+    all_reduce(group, data.data(), data.data(), 10, DType::f32,
+               odd_one ? ReduceOp::max : ReduceOp::sum);
+  });
+  error_of([&] {
+    all_reduce(group, data.data(), data.data(), 10, odd_one ? DType::i32 : DType::f32,
+               ReduceOp::sum);
+  });
+  error_of([&] { broadcast(group, data.data(), 10, DType::f32, odd_one ? 1 : 0); });
+  if (world().size() == 2) {
+    const std::vector<Index> here = odd_one ? std::vector<Index>{900, 10} : std::vector<Index>{10, 900};
+    error_of([&] {
+      std::vector<float> out(910);
+      all_gather(group, data.data(), out.data(), here, DType::f32);
+    });
+  }
+  // An all-to-all where one rank expects more than it is sent.
+  std::vector<Index> sends(static_cast<std::size_t>(world().size()), 2);
+  std::vector<Index> receives = sends;
+  if (odd_one) receives[0] = 3;
+  std::vector<float> out(1000);
+  error_of([&] { all_to_all(group, data.data(), sends, out.data(), receives, DType::f32); });
+  // The ranks agreed that they did not agree, and go on together.
+  all_reduce(group, std::span(data), ReduceOp::sum);
+}
+
+TEST(BadCalls, AReceiveOfAnotherLengthIsAnError) {
+  if (world().size() < 2) return;
+  const Communicator group = world().duplicate("lengths");
+  std::vector<float> data(100);
+  for (const Index sent : {10, 50}) {
+    if (group.rank() == 0) send(group, data.data(), sent, DType::f32, 1);
+    if (group.rank() == 1) error_of([&] { receive(group, data.data(), 20, DType::f32, 0); });
+  }
+}
+
+TEST(Registry, EveryAlgorithmSaysWhatItIsAndCostsMoreForMore) {
+  for (const Operation operation : all_operations) {
+    for (const Algorithm* algorithm : algorithms(operation)) {
+      EXPECT_EQ(&find_algorithm(operation, algorithm->name()), algorithm);
+      EXPECT_EQ(algorithm->operation(), operation);
+      EXPECT_FALSE(algorithm->description().empty());
+      EXPECT_FALSE(algorithm->source().empty());
+      const Network network{30e-6, 1 / 117e6, 1 / 10e9};
+      const auto cost = [&](Bytes bytes) { return algorithm->cost(bytes, 5, network).count(); };
+      EXPECT_GT(cost(8), 0) << algorithm->name();
+      EXPECT_GE(cost(1 << 20), cost(8)) << algorithm->name();
+    }
+  }
+}
+
+TEST(Registry, CostsOrderTheAllReducesAsThePapersDo) {
+  const Network network{30e-6, 1 / 117e6, 1 / 10e9};
+  const auto cost = [&](const char* name, Bytes bytes) {
+    return find_algorithm(Operation::all_reduce, name).cost(bytes, 8, network).count();
+  };
+  EXPECT_LT(cost("recursive_doubling", 8), cost("rabenseifner", 8));
+  EXPECT_LT(cost("rabenseifner", 8), cost("ring", 8));
+  EXPECT_LT(cost("ring", 1 << 26), cost("recursive_doubling", 1 << 26));
+}
+
+}  // namespace
+}  // namespace shoal::testing

@@ -1,0 +1,189 @@
+// All-reduce and reduce-scatter: every algorithm gives the reduction that fp64 (or wrapping integer
+// arithmetic) gives, the same bits on every rank.
+#include <gtest/gtest.h>
+
+#include <cmath>
+#include <limits>
+#include <tuple>
+
+#include <shoal/collectives/collectives.hpp>
+#include <shoal/collectives/registry.hpp>
+#include <shoal/runtime/node_memory.hpp>
+#include <support/random.hpp>
+#include <support/world.hpp>
+
+#include "elements.hpp"
+
+namespace shoal::testing {
+namespace {
+
+class Reductions : public ::testing::TestWithParam<std::tuple<DType, ReduceOp>> {};
+
+constexpr std::uint64_t start_hash = 0xcbf29ce484222325u;
+
+TEST_P(Reductions, AllReduceGivesTheReductionOnAllRanks) {
+  const auto [type, op] = GetParam();
+  const int ranks = world().size();
+  const auto me = static_cast<std::size_t>(world().rank());
+  std::uint64_t hash = start_hash;
+  int number = 0;
+  for (const Index count : lengths) {
+    const std::vector<Elements> inputs = inputs_of_all(ranks, count, type);
+    for (const std::string& algorithm : algorithm_names(Operation::all_reduce)) {
+      // All ways for one type and operation; the others take turns.
+      const bool all_ways = type == DType::f32 && op == ReduceOp::sum;
+      for (int way = all_ways ? 0 : number % 12; way < 12; way += all_ways ? 1 : 12) {
+        const auto where = static_cast<Where>(way % 3);
+        const bool in_place = way / 3 % 2 == 0;
+        const Index shift = way / 6;
+        if (!fits(algorithm, where, false)) continue;
+        SCOPED_TRACE(algorithm + ", " + std::to_string(count) + " elements, way " +
+                     std::to_string(way));
+        Elements in(count, type, memory_of(where, world().rank()), shift);
+        in.copy_from(inputs[me]);
+        Elements apart(count, type, memory_of(where, world().rank()), shift);
+        Elements& out = in_place ? in : apart;
+        all_reduce(world(), in.data(), out.data(), count, type, op, {algorithm});
+        ASSERT_TRUE(is_reduction(out, inputs, 0, count, op));
+        ASSERT_TRUE(out.margin_intact());
+        ASSERT_TRUE(in_place || same(in.at(0), inputs[me].at(0), count, type));
+        hash = out.hash(hash);
+      }
+      ++number;
+    }
+  }
+  EXPECT_TRUE(agreed(hash)) << "the ranks' results differ in some bits";
+}
+
+// Blocks of all sizes, empty ones among them.
+std::vector<Index> uneven(int ranks, Index total) {
+  std::vector<Index> counts;
+  for (Rank rank = 0; rank + 1 < ranks; ++rank) {
+    counts.push_back(rank % 3 == 1 ? 0 : total / (rank + 2));
+    total -= counts.back();
+  }
+  counts.push_back(total);
+  return counts;
+}
+
+TEST_P(Reductions, ReduceScatterGivesEachRankItsBlock) {
+  const auto [type, op] = GetParam();
+  const int ranks = world().size();
+  const auto me = static_cast<std::size_t>(world().rank());
+  int number = 0;
+  for (const Index total : lengths) {
+    const std::vector<Elements> inputs = inputs_of_all(ranks, total, type);
+    const std::vector<Index> counts = uneven(ranks, total);
+    Index first = 0;
+    for (std::size_t rank = 0; rank < me; ++rank) first += counts[rank];
+    for (const std::string& algorithm : algorithm_names(Operation::reduce_scatter)) {
+      const int way = number++ % 6;
+      const auto where = static_cast<Where>(way % 3);
+      const bool in_place = way / 3 == 1;
+      if (!fits(algorithm, where, false)) continue;
+      SCOPED_TRACE(algorithm + ", " + std::to_string(total) + " elements, way " +
+                   std::to_string(way));
+      Elements in(total, type, memory_of(where, world().rank()));
+      in.copy_from(inputs[me]);
+      Elements out(counts[me], type, memory_of(where, world().rank()));
+      void* target = in_place ? in.at(first) : out.data();
+      reduce_scatter(world(), in.data(), target, counts, type, op, {algorithm});
+      if (in_place && counts[me] > 0) {
+        Elements copy(counts[me], type);
+        std::copy_n(static_cast<std::byte*>(target),
+                    static_cast<Bytes>(counts[me]) * size_of(type),
+                    static_cast<std::byte*>(copy.at(0)));
+        out.copy_from(copy);
+      }
+      ASSERT_TRUE(is_reduction(out, inputs, first, counts[me], op));
+      ASSERT_TRUE(out.margin_intact());
+      ASSERT_TRUE(in.margin_intact());
+      ASSERT_TRUE(in_place || same(in.at(0), inputs[me].at(0), total, type));
+    }
+  }
+}
+
+INSTANTIATE_TEST_SUITE_P(All, Reductions,
+                         ::testing::Combine(::testing::ValuesIn(all_dtypes),
+                                            ::testing::ValuesIn(all_reduce_ops)),
+                         [](const auto& param) {
+                           return std::string(name_of(std::get<0>(param.param))) + "_" +
+                                  std::string(name_of(std::get<1>(param.param)));
+                         });
+
+TEST(Laws, ReduceScatterThenAllGatherIsAllReduce) {
+  const int ranks = world().size();
+  for (const Index each : {1, 5, 1000, 40000}) {
+    Buffer<std::int32_t> in(each * ranks, Memory::node_shared);
+    auto from = generator(static_cast<std::uint64_t>(world().rank()));
+    for (auto& value : in) value = static_cast<std::int32_t>(from());
+    Buffer<std::int32_t> part(each), whole(each * ranks), direct(each * ranks);
+    reduce_scatter(world(), in.data(), part.data(), each, DType::i32, ReduceOp::sum);
+    all_gather(world(), part.data(), each, whole.data(), DType::i32);
+    all_reduce(world(), in.data(), direct.data(), in.size(), DType::i32, ReduceOp::sum);
+    EXPECT_TRUE(same(whole.data(), direct.data(), in.size(), DType::i32));
+  }
+}
+
+// One rank brings something special; at each position of a vector, and in each rank.
+template <class T>
+void special_values(const std::string& algorithm) {
+  constexpr Index count = 67;
+  const double infinity = std::numeric_limits<double>::infinity();
+  for (const ReduceOp op : all_reduce_ops) {
+    SCOPED_TRACE(algorithm + " " + std::string(name_of(op)));
+    Elements data(count, dtype_of<T>, Memory::node_shared);
+    for (Index i = 0; i < count; ++i) {
+      const bool mine = i % world().size() == world().rank();
+      const double special = i % 3 == 0 ? NAN : i % 3 == 1 ? infinity : -infinity;
+      set(data.at(i), 0, dtype_of<T>, {0, mine ? special : 1.0});
+    }
+    all_reduce(world(), data.data(), data.data(), count, dtype_of<T>, op, {algorithm});
+    for (Index i = 0; i < count; ++i) {
+      const double got = data[i].real;
+      if (i % 3 == 0) {
+        EXPECT_TRUE(std::isnan(got)) << i;
+      } else {
+        const double special = i % 3 == 1 ? infinity : -infinity;
+        const bool hidden = world().size() > 1 && ((op == ReduceOp::min && special > 0) ||
+                                                   (op == ReduceOp::max && special < 0));
+        EXPECT_EQ(got, hidden ? 1.0 : special) << i;
+      }
+    }
+    EXPECT_TRUE(agreed(data.hash(start_hash)));
+  }
+}
+
+TEST(SpecialValues, NanAndInfinityPassThrough) {
+  for (const std::string& algorithm : algorithm_names(Operation::all_reduce)) {
+    special_values<float>(algorithm);
+    special_values<double>(algorithm);
+    special_values<bfloat16>(algorithm);
+    special_values<float16>(algorithm);
+  }
+}
+
+TEST(SpecialValues, SignedZerosGiveTheSameBitsOnAllRanks) {
+  for (const std::string& algorithm : algorithm_names(Operation::all_reduce)) {
+    for (const ReduceOp op : {ReduceOp::min, ReduceOp::max}) {
+      Elements data(33, DType::f32, Memory::node_shared);
+      for (Index i = 0; i < data.count(); ++i) {
+        set(data.at(i), 0, DType::f32, {0, (i + world().rank()) % 2 ? 0.0 : -0.0});
+      }
+      all_reduce(world(), data.data(), data.data(), data.count(), DType::f32, op, {algorithm});
+      EXPECT_TRUE(agreed(data.hash(start_hash))) << algorithm;
+    }
+  }
+}
+
+TEST(Rounding, HalfPrecisionSumsOnANodeAreRoundedOnce) {
+  // 256 + 1 + 1 + ... : in bf16 every single 1 would be lost.
+  std::vector<bfloat16> data(100, to_bfloat16(world().rank() == 0 ? 256.0f : 1.0f));
+  if (world().size() > 1 && !node_memory::available()) return;
+  all_reduce(world(), std::span(data), ReduceOp::sum, {"node_staged"});
+  const float exact = 256.0f + static_cast<float>(world().size() - 1);
+  for (const bfloat16 value : data) EXPECT_EQ(value, to_bfloat16(exact));
+}
+
+}  // namespace
+}  // namespace shoal::testing
