@@ -42,8 +42,12 @@ struct Gpt::Impl {
   Pass start(const TokenBatch& batch) const;
   void embed(const Pass& pass, const TokenBatch& batch, float* out);
   const float* forward_blocks(const Pass& pass, const TokenBatch& batch);
-  double head(const Pass& pass, const std::int32_t* targets, double scale, bool with_gradient);
-  void backward_blocks(const Pass& pass, const TokenBatch& batch);
+  double head(const Pass& pass, const std::int32_t* targets);
+  double head_with_gradient(const Pass& pass, const std::int32_t* targets, double scale,
+                            kernels::Gradients how);
+  void backward_blocks(const Pass& pass, const TokenBatch& batch, kernels::Gradients how);
+  kernels::Gradients start_gradients();
+  void finish_zeroing();
 
   const float* weight(Index offset) const {
     return offset < 0 ? nullptr : parameters.data() + offset;
@@ -57,6 +61,7 @@ struct Gpt::Impl {
   ParameterLayout layout;
   Buffer<float> parameters;
   Buffer<float> gradients;
+  bool gradients_are_stale = false;  // meant to be zero, but not written yet
   kernels::VocabParallelEmbedding embedding;
   kernels::VocabParallelCrossEntropy cross_entropy;
   kernels::ColumnParallelLinear output;  // its weight is the embedding's
@@ -164,30 +169,66 @@ const float* Gpt::Impl::forward_blocks(const Pass& pass, const TokenBatch& batch
   return final_norm.data();
 }
 
-double Gpt::Impl::head(const Pass& pass, const std::int32_t* targets, double scale,
-                       bool with_gradient) {
-  const Index width = config.width;
+double Gpt::Impl::head(const Pass& pass, const std::int32_t* targets) {
   double loss = 0;
   for (Index begin = 0; begin < pass.rows(); begin += logit_rows) {
     const Index rows = std::min(logit_rows, pass.rows() - begin);
-    const float* hidden = final_norm.data() + begin * width;
+    output.forward(rows, final_norm.data() + begin * config.width, weight(layout.token_embedding),
+                   nullptr, logits.data());
+    const Span span("cross-entropy forward", Category::compute);
+    loss += cross_entropy.forward(rows, logits.data(), targets + begin);
+  }
+  return loss;
+}
+
+// Part by part, forward and backward, so that the logits of all rows never exist at once.
+double Gpt::Impl::head_with_gradient(const Pass& pass, const std::int32_t* targets, double scale,
+                                     kernels::Gradients how) {
+  double loss = 0;
+  for (Index begin = 0; begin < pass.rows(); begin += logit_rows) {
+    const Index rows = std::min(logit_rows, pass.rows() - begin);
+    const Index at = begin * config.width;
+    const float* hidden = final_norm.data() + at;
     output.forward(rows, hidden, weight(layout.token_embedding), nullptr, logits.data());
     {
       const Span span("cross-entropy forward", Category::compute);
       loss += cross_entropy.forward(rows, logits.data(), targets + begin);
     }
-    if (!with_gradient) continue;
     {
       const Span span("cross-entropy backward", Category::compute);
       cross_entropy.backward(rows, logits.data(), targets + begin, scale);
     }
     output.backward(rows, hidden, weight(layout.token_embedding), logits.data(),
-                    dhidden.data() + begin * width, gradient(layout.token_embedding), nullptr);
+                    dhidden.data() + at, gradient(layout.token_embedding), nullptr,
+                    begin == 0 ? how : kernels::Gradients::add);
   }
   return loss;
 }
 
-void Gpt::Impl::backward_blocks(const Pass& pass, const TokenBatch& batch) {
+// The first pass of a step writes the matrices' gradients, which are nearly all of them, without
+// reading what is there; the rest is zeroed for it. The token embedding is tied to the head, whose
+// backward comes first.
+kernels::Gradients Gpt::Impl::start_gradients() {
+  if (!gradients_are_stale) return kernels::Gradients::add;
+  gradients_are_stale = false;
+  for (const ParameterGroup& group : layout.groups) {
+    if (!group.decay) std::fill_n(gradients.data() + group.begin, group.size, 0.0f);
+  }
+  std::fill_n(gradient(layout.position_embedding), config.block_size * config.width, 0.0f);
+  return kernels::Gradients::overwrite;
+}
+
+void Gpt::Impl::finish_zeroing() {
+  if (!gradients_are_stale) return;
+  gradients_are_stale = false;
+  float* data = gradients.data();
+  const Index size = gradients.size();
+#pragma omp parallel for simd schedule(static) if (size > (1 << 16))
+  for (Index i = 0; i < size; ++i) data[i] = 0.0f;
+}
+
+void Gpt::Impl::backward_blocks(const Pass& pass, const TokenBatch& batch,
+                                kernels::Gradients how) {
   const Index width = config.width;
   const Index count = pass.rows() * width;
   {
@@ -199,8 +240,8 @@ void Gpt::Impl::backward_blocks(const Pass& pass, const TokenBatch& batch) {
                                  gradient(layout.final_bias));
   }
   for (std::size_t layer = blocks.size(); layer-- > 0;) {
-    blocks[layer].backward(pass, parameters.data(), gradients.data(), saved[layer], work.front(),
-                           dx.data());
+    blocks[layer].backward(pass, parameters.data(), gradients.data(), how, saved[layer],
+                           work.front(), dx.data());
   }
   const Span span("embedding backward", Category::compute);
   if (pass.dropout > 0) {
@@ -231,8 +272,9 @@ double Gpt::accumulate_gradients(const TokenBatch& batch, double scale, std::uin
   pass.seed = seed;
   pass.step = step;
   impl_->forward_blocks(pass, batch);
-  const double loss = impl_->head(pass, batch.targets, scale, true);
-  impl_->backward_blocks(pass, batch);
+  const kernels::Gradients how = impl_->start_gradients();
+  const double loss = impl_->head_with_gradient(pass, batch.targets, scale, how);
+  impl_->backward_blocks(pass, batch, how);
   return loss;
 }
 
@@ -240,7 +282,7 @@ double Gpt::loss(const TokenBatch& batch) {
   const Pass pass = impl_->start(batch);
   if (pass.rows() == 0) return 0;
   impl_->forward_blocks(pass, batch);
-  return impl_->head(pass, batch.targets, 1.0, false);
+  return impl_->head(pass, batch.targets);
 }
 
 void Gpt::next_token_logits(const TokenBatch& batch, std::span<float> logits) {
@@ -267,21 +309,16 @@ void Gpt::next_token_logits(const TokenBatch& batch, std::span<float> logits) {
 }
 
 std::span<float> Gpt::parameters() noexcept { return impl_->parameters.span(); }
-std::span<float> Gpt::gradients() noexcept { return impl_->gradients.span(); }
-
-void Gpt::zero_gradients() {
-  float* data = impl_->gradients.data();
-  const Index size = impl_->gradients.size();
-#pragma omp parallel for simd schedule(static) if (size > (1 << 16))
-  for (Index i = 0; i < size; ++i) data[i] = 0.0f;
+std::span<float> Gpt::gradients() noexcept {
+  impl_->finish_zeroing();
+  return impl_->gradients.span();
 }
+
+void Gpt::zero_gradients() { impl_->gradients_are_stale = true; }
 
 void Gpt::reduce_gradients() {
   const Communicator& dp = impl_->mesh->axis("dp");
-  float* data = impl_->gradients.data();
-  if (dp.size() > 1) {
-    all_reduce(dp, data, data, impl_->gradients.size(), DType::f32, ReduceOp::sum);
-  }
+  if (dp.size() > 1) all_reduce(dp, gradients(), ReduceOp::sum);
 }
 
 std::span<const Parameter> Gpt::parameter_list() const noexcept { return impl_->layout.list; }

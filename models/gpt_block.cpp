@@ -109,7 +109,8 @@ void GptBlock::forward(const Pass& pass, const float* parameters, BlockActivatio
 }
 
 void GptBlock::backward(const Pass& pass, const float* parameters, float* gradients,
-                        BlockActivations& saved, BlockWorkspace& work, float* dx) const {
+                        kernels::Gradients how, BlockActivations& saved, BlockWorkspace& work,
+                        float* dx) const {
   const Index rows = pass.rows();
   const auto weight = [&](Index offset) { return optional(parameters, offset); };
   const auto gradient = [&](Index offset) { return optional(gradients, offset); };
@@ -117,14 +118,14 @@ void GptBlock::backward(const Pass& pass, const float* parameters, float* gradie
   // MLP: work.branch takes the gradient of ln2, summed over tp.
   fc_proj_.backward(rows, saved.after_gelu.data(), weight(at_.fc_proj_weight),
                     branch_gradient(pass, mlp_branch, dx, work), work.dmlp.data(),
-                    gradient(at_.fc_proj_weight), gradient(at_.fc_proj_bias));
+                    gradient(at_.fc_proj_weight), gradient(at_.fc_proj_bias), how);
   {
     const trace::Span span("gelu backward", trace::Category::compute);
     kernels::gelu_backward(rows * local_mlp_, saved.before_gelu.data(), work.dmlp.data(),
                            work.dmlp.data());
   }
   fc_.backward(rows, saved.ln2.data(), weight(at_.fc_weight), work.dmlp.data(),
-               work.branch.data(), gradient(at_.fc_weight), gradient(at_.fc_bias));
+               work.branch.data(), gradient(at_.fc_weight), gradient(at_.fc_bias), how);
   {
     const trace::Span span("layer norm backward", trace::Category::compute);
     kernels::layer_norm_backward(rows, width_, saved.middle.data(), weight(at_.ln2_gain),
@@ -142,7 +143,7 @@ void GptBlock::backward(const Pass& pass, const float* parameters, float* gradie
                        gradient(at_.proj_bias)},
                       work.dqkv.data(), work.dattended.data(),
                       pass.dropout_at(site(attention_scores)),
-                      static_cast<std::uint64_t>(pass.first_sequence));
+                      static_cast<std::uint64_t>(pass.first_sequence), how);
   {
     const trace::Span span("layer norm backward", trace::Category::compute);
     kernels::layer_norm_backward(rows, width_, saved.input.data(), weight(at_.ln1_gain),

@@ -68,8 +68,9 @@ class GptBlock {
   /// Reads saved.input, writes `output`[rows, width].
   void forward(const Pass& pass, const float* parameters, BlockActivations& saved,
                BlockWorkspace& work, float* output) const;
-  /// `dx`[rows, width]: in, the gradient of the output; out, that of the input.
-  void backward(const Pass& pass, const float* parameters, float* gradients,
+  /// `dx`[rows, width]: in, the gradient of the output; out, that of the input. `how` is for the
+  /// matrices' gradients; those of biases and gains are added to.
+  void backward(const Pass& pass, const float* parameters, float* gradients, kernels::Gradients how,
                 BlockActivations& saved, BlockWorkspace& work, float* dx) const;
 
  private:

@@ -96,6 +96,11 @@ void convert_rows(Index rows, Index cols, const From* x, Index ld, To* y, Conver
   });
 }
 
+// Of one product: C is m × n, the sum runs over k.
+struct Extents {
+  Index m, n, k;
+};
+
 // Rows and columns of op(X) [r × c] as it lies in memory.
 std::pair<Index, Index> stored(Trans t, Index r, Index c) {
   return t == Trans::no ? std::pair{r, c} : std::pair{c, r};
@@ -116,32 +121,49 @@ Scratch& operand_scratch(int which) {
 }
 
 // C = alpha·op(A)·op(B) + beta·C on copies of A and B that `convert_row` makes, panel by panel over
-// the longer of m and n, so that the copies stay small.
+// the longest of m, n and k, so that the copies stay small. Panels of k add up in C.
 template <class Copy, class From, class ConvertRow, class Product>
 void gemm_converted(Trans ta, Trans tb, Index m, Index n, Index k, const From* a, Index lda,
-                    const From* b, Index ldb, float* c, Index ldc, ConvertRow convert_row,
-                    const Product& product) {
+                    const From* b, Index ldb, float beta, float* c, Index ldc,
+                    ConvertRow convert_row, const Product& product) {
   constexpr Index panel_elements = Index{1} << 22;
-  const Index longest = std::max<Index>(64, panel_elements / std::max<Index>(1, k) / 64 * 64);
-  const bool by_rows = m > n;
-  const Index extent = by_rows ? m : n;
-  const auto copy = [&](int which, Trans t, Index rows, Index cols, const From* x, Index ld) {
-    const auto [r, cs] = stored(t, rows, cols);
-    Copy* const y = operand_scratch(which).get<Copy>(static_cast<std::size_t>(r * cs));
-    convert_rows(r, cs, x, ld, y, convert_row);
+  const auto panel = [](Index elements_a_step) {
+    return std::max<Index>(64, panel_elements / std::max<Index>(1, elements_a_step) / 64 * 64);
+  };
+  const auto copy = [&](int which, Trans t, Index r, Index c_, const From* x, Index ld) {
+    const auto [rows, cols] = stored(t, r, c_);
+    Copy* const y = operand_scratch(which).get<Copy>(static_cast<std::size_t>(rows * cols));
+    convert_rows(rows, cols, x, ld, y, convert_row);
     return y;
   };
-  const Copy* shared = by_rows ? copy(1, tb, k, n, b, ldb) : copy(0, ta, m, k, a, lda);
-  for (Index begin = 0; begin < extent; begin += longest) {
-    const Index count = std::min(longest, extent - begin);
-    if (by_rows) {
-      const From* const part = a + (ta == Trans::no ? begin * lda : begin);
-      product(count, n, copy(0, ta, count, k, part, lda), ta == Trans::no ? k : count, shared,
-              tb == Trans::no ? n : k, c + begin * ldc);
-    } else {
-      const From* const part = b + (tb == Trans::no ? begin : begin * ldb);
-      product(m, count, shared, ta == Trans::no ? k : m, copy(1, tb, k, count, part, ldb),
-              tb == Trans::no ? count : k, c + begin);
+  const auto at_row = [](Trans t, Index row, Index ld) { return t == Trans::no ? row * ld : row; };
+  const auto at_col = [](Trans t, Index col, Index ld) { return t == Trans::no ? col : col * ld; };
+  const auto ld_of = [](Trans t, Index r, Index c_) { return stored(t, r, c_).second; };
+
+  if (k > m && k > n) {
+    const Index longest = panel(m + n);
+    for (Index begin = 0; begin < k; begin += longest) {
+      const Index count = std::min(longest, k - begin);
+      const Copy* x = copy(0, ta, m, count, a + at_col(ta, begin, lda), lda);
+      const Copy* y = copy(1, tb, count, n, b + at_row(tb, begin, ldb), ldb);
+      product({m, n, count}, x, ld_of(ta, m, count), y, ld_of(tb, count, n),
+              begin == 0 ? beta : 1.0f, c);
+    }
+  } else if (m > n) {
+    const Index longest = panel(k);
+    const Copy* y = copy(1, tb, k, n, b, ldb);
+    for (Index begin = 0; begin < m; begin += longest) {
+      const Index count = std::min(longest, m - begin);
+      const Copy* x = copy(0, ta, count, k, a + at_row(ta, begin, lda), lda);
+      product({count, n, k}, x, ld_of(ta, count, k), y, ld_of(tb, k, n), beta, c + begin * ldc);
+    }
+  } else {
+    const Index longest = panel(k);
+    const Copy* x = copy(0, ta, m, k, a, lda);
+    for (Index begin = 0; begin < n; begin += longest) {
+      const Index count = std::min(longest, n - begin);
+      const Copy* y = copy(1, tb, k, count, b + at_col(tb, begin, ldb), ldb);
+      product({m, count, k}, x, ld_of(ta, m, k), y, ld_of(tb, k, count), beta, c + begin);
     }
   }
 }
@@ -150,16 +172,18 @@ void gemm_rounded(Trans ta, Trans tb, Index m, Index n, Index k, float alpha, co
                   Index lda, const float* b, Index ldb, float beta, float* c, Index ldc) {
   if (bf16_backend() == Bf16Backend::onednn) {
     gemm_converted<bfloat16>(
-        ta, tb, m, n, k, a, lda, b, ldb, c, ldc, to_bf16_row,
-        [&](Index rows, Index cols, const bfloat16* x, Index ldx, const bfloat16* y, Index ldy,
-            float* z) {
-          onednn_gemm_bf16({ta, tb, rows, cols, k, ldx, ldy, ldc, alpha, beta}, x, y, z);
+        ta, tb, m, n, k, a, lda, b, ldb, beta, c, ldc, to_bf16_row,
+        [&](const Extents& e, const bfloat16* x, Index ldx, const bfloat16* y, Index ldy,
+            float part_beta, float* z) {
+          onednn_gemm_bf16({ta, tb, e.m, e.n, e.k, ldx, ldy, ldc, alpha, part_beta}, x, y, z);
         });
   } else {
     gemm_converted<float>(
-        ta, tb, m, n, k, a, lda, b, ldb, c, ldc, convert().round_to_bf16,
-        [&](Index rows, Index cols, const float* x, Index ldx, const float* y, Index ldy,
-            float* z) { gemm_fp32(ta, tb, rows, cols, k, alpha, x, ldx, y, ldy, beta, z, ldc); });
+        ta, tb, m, n, k, a, lda, b, ldb, beta, c, ldc, convert().round_to_bf16,
+        [&](const Extents& e, const float* x, Index ldx, const float* y, Index ldy,
+            float part_beta, float* z) {
+          gemm_fp32(ta, tb, e.m, e.n, e.k, alpha, x, ldx, y, ldy, part_beta, z, ldc);
+        });
   }
 }
 
@@ -211,10 +235,9 @@ void gemm_bf16(Trans ta, Trans tb, Index m, Index n, Index k, const bfloat16* a,
     return;
   }
   gemm_converted<float>(
-      ta, tb, m, n, k, a, lda, b, ldb, c, ldc, from_bf16_row,
-      [&](Index rows, Index cols, const float* x, Index ldx, const float* y, Index ldy, float* z) {
-        gemm_fp32(ta, tb, rows, cols, k, 1.0f, x, ldx, y, ldy, 0.0f, z, ldc);
-      });
+      ta, tb, m, n, k, a, lda, b, ldb, 0.0f, c, ldc, from_bf16_row,
+      [&](const Extents& e, const float* x, Index ldx, const float* y, Index ldy, float part_beta,
+          float* z) { gemm_fp32(ta, tb, e.m, e.n, e.k, 1.0f, x, ldx, y, ldy, part_beta, z, ldc); });
 }
 
 std::string gemm_backend(Precision precision) {

@@ -65,16 +65,17 @@ void HeadParallelAttention::backward(Index batch, Index time, const float* x,
                                      const Weights<const float>& weights, const Saved& saved,
                                      const float* dy, float* dx, const Weights<float>& gradients,
                                      float* dqkv, float* dattended, const Dropout& dropout,
-                                     std::uint64_t first_batch) const {
+                                     std::uint64_t first_batch, Gradients how) const {
   const Index rows = batch * time;
   proj_.backward(rows, saved.attended, weights.proj_weight, dy, dattended, gradients.proj_weight,
-                 gradients.proj_bias);
+                 gradients.proj_bias, how);
   {
     const trace::Span span("attention backward", trace::Category::compute);
     causal_attention_backward(shape(batch, time, first_batch), saved.qkv, saved.attended,
                               saved.log_sum_exp, dattended, dqkv, dropout, precision_);
   }
-  qkv_.backward(rows, x, weights.qkv_weight, dqkv, dx, gradients.qkv_weight, gradients.qkv_bias);
+  qkv_.backward(rows, x, weights.qkv_weight, dqkv, dx, gradients.qkv_weight, gradients.qkv_bias,
+                how);
 }
 
 }  // namespace shoal::kernels

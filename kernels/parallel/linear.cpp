@@ -1,5 +1,7 @@
 #include <shoal/kernels/parallel/linear.hpp>
 
+#include <algorithm>
+
 #include <shoal/collectives/all_reduce.hpp>
 #include <shoal/kernels/local/activation.hpp>
 #include <shoal/runtime/trace.hpp>
@@ -27,10 +29,14 @@ void input_gradient(Index rows, Index in, Index out, const float* dy, const floa
 }
 
 void weight_gradient(Index rows, Index in, Index out, const float* x, const float* dy,
-                     float* dweight, float* dbias, Precision precision) {
+                     float* dweight, float* dbias, Gradients gradients, Precision precision) {
   const Span span("linear backward: weight", Category::compute);
-  gemm(Trans::yes, Trans::no, out, in, rows, 1.0f, dy, out, x, in, 1.0f, dweight, in, precision);
-  if (dbias != nullptr) bias_gradient(rows, out, dy, dbias);
+  const bool add = gradients == Gradients::add;
+  gemm(Trans::yes, Trans::no, out, in, rows, 1.0f, dy, out, x, in, add ? 1.0f : 0.0f, dweight, in,
+       precision);
+  if (dbias == nullptr) return;
+  if (!add) std::fill_n(dbias, out, 0.0f);
+  bias_gradient(rows, out, dy, dbias);
 }
 
 }  // namespace
@@ -46,13 +52,13 @@ void ColumnParallelLinear::forward(Index rows, const float* x, const float* weig
 }
 
 void ColumnParallelLinear::backward(Index rows, const float* x, const float* weight,
-                                    const float* dy, float* dx, float* dweight,
-                                    float* dbias) const {
+                                    const float* dy, float* dx, float* dweight, float* dbias,
+                                    Gradients gradients) const {
   if (dx != nullptr) {
     input_gradient(rows, in_, out_, dy, weight, dx, precision_);
     sum_over(*group_, dx, rows * in_);
   }
-  weight_gradient(rows, in_, out_, x, dy, dweight, dbias, precision_);
+  weight_gradient(rows, in_, out_, x, dy, dweight, dbias, gradients, precision_);
 }
 
 RowParallelLinear::RowParallelLinear(const Communicator& group, Index local_in, Index out,
@@ -67,9 +73,10 @@ void RowParallelLinear::forward(Index rows, const float* x, const float* weight,
 }
 
 void RowParallelLinear::backward(Index rows, const float* x, const float* weight, const float* dy,
-                                 float* dx, float* dweight, float* dbias) const {
+                                 float* dx, float* dweight, float* dbias,
+                                 Gradients gradients) const {
   input_gradient(rows, in_, out_, dy, weight, dx, precision_);
-  weight_gradient(rows, in_, out_, x, dy, dweight, dbias, precision_);
+  weight_gradient(rows, in_, out_, x, dy, dweight, dbias, gradients, precision_);
 }
 
 }  // namespace shoal::kernels

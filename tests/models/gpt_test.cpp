@@ -165,6 +165,37 @@ TEST(Gpt, GradientIsThatOfTheLoss) {
   }
 }
 
+TEST(Gpt, ZeroedGradientsAreZeroWhateverWasThere) {
+  const GptConfig config = small_config(true, 0.0f);
+  const Tokens tokens(config.vocabulary);
+  const Communicator self = world().split(world().rank(), 0, "self");
+  const Mesh one(self, {{{"dp", 1}, {"tp", 1}}});
+  Gpt model(config, one, weights_seed);
+  const TokenBatch batch = tokens.share_of(one);
+  model.accumulate_gradients(batch, 1.0, 0, 0);
+  const std::vector<float> once(model.gradients().begin(), model.gradients().end());
+
+  const auto poison = [&] { std::fill(model.gradients().begin(), model.gradients().end(), NAN); };
+  poison();
+  model.zero_gradients();
+  for (const float value : model.gradients()) ASSERT_EQ(value, 0.0f);
+  // A share without sequences adds nothing to zeros.
+  poison();
+  model.zero_gradients();
+  model.accumulate_gradients({0, time, nullptr, nullptr, 0}, 1.0, 0, 0);
+  for (const float value : model.gradients()) ASSERT_EQ(value, 0.0f);
+
+  poison();
+  model.zero_gradients();
+  model.accumulate_gradients(batch, 1.0, 0, 0);
+  expect_blocks_equal(model, model.gradients(), model, once, 0);
+  model.accumulate_gradients(batch, 1.0, 0, 0);
+  std::vector<float> twice = once;
+  for (float& value : twice) value *= 2;
+  // Roundings of a sum of some hundred terms of size 1.
+  expect_blocks_equal(model, model.gradients(), model, twice, 1e-4);
+}
+
 TEST(Gpt, NextTokenLogitsAreWholeOnEveryRank) {
   const GptConfig config = small_config(false, 0.0f);
   const Tokens tokens(config.vocabulary);

@@ -96,10 +96,12 @@ TEST_P(Gemm, AgreesWithFp64) {
 }
 
 TEST_P(Gemm, PanelsMakeTheWhole) {
-  // More elements than one panel of converted operands holds, in rows and in columns.
+  // More elements than one panel of converted operands holds, in rows, in columns and in the sum.
   for (const Trans t : {Trans::no, Trans::yes}) {
     ASSERT_NO_FATAL_FAILURE(check({t, t, 3, 2200, 2048, 1, 0, GetParam()}));
     ASSERT_NO_FATAL_FAILURE(check({t, t, 2200, 3, 2048, 1, 1, GetParam()}));
+    ASSERT_NO_FATAL_FAILURE(check({t, t, 12, 9, 210000, 1, 0, GetParam()}));
+    ASSERT_NO_FATAL_FAILURE(check({t, t, 9, 12, 210000, 0.5f, 2, GetParam()}));
   }
 }
 

@@ -10,6 +10,7 @@ namespace shoal::testing {
 namespace {
 
 using kernels::ColumnParallelLinear;
+using kernels::Gradients;
 using kernels::Precision;
 using kernels::RowParallelLinear;
 
@@ -104,6 +105,26 @@ TEST_P(ParallelLinear, RowEqualsTwin) {
   expect_close(dx, cols_of(twin.dx, in, block), out, "dx");
   expect_close(dw, cols_of(twin.dweight, in, block), rows, "dweight");
   expect_close(db, twin.dbias, rows, "dbias");
+}
+
+TEST_P(ParallelLinear, OverwritingEqualsAddingToZeros) {
+  const auto [rows, in, out] = GetParam();
+  const Communicator self = alone();
+  const auto gradients_of = [&](const auto& layer, Matrix dw, Matrix db, Gradients how) {
+    Matrix dx = poisoned(rows * in);
+    layer.backward(rows, x.data(), weight.data(), dy.data(), dx.data(), dw.data(), db.data(), how);
+    dw.insert(dw.end(), db.begin(), db.end());
+    return dw;
+  };
+  const auto both = [&](const auto& layer) {
+    const Matrix added = gradients_of(layer, Matrix(weight.size(), 0.0f), Matrix(bias.size(), 0.0f),
+                                      Gradients::add);
+    const Matrix written =
+        gradients_of(layer, poisoned(in * out), poisoned(out), Gradients::overwrite);
+    expect_close(written, added, rows, "gradients");
+  };
+  both(ColumnParallelLinear(self, in, out, Precision::fp32));
+  both(RowParallelLinear(self, in, out, Precision::fp32));
 }
 
 INSTANTIATE_TEST_SUITE_P(Shapes, ParallelLinear,

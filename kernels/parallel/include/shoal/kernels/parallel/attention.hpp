@@ -44,12 +44,13 @@ class HeadParallelAttention {
                const Saved& saved, float* y, const Dropout& dropout,
                std::uint64_t first_batch) const;
 
-  /// `dx`[batch·time, width] (written; summed over the group). `gradients` are added to. `dqkv` and
-  /// `dattended` are work space of the sizes of saved.qkv and saved.attended.
+  /// `dx`[batch·time, width] (written; summed over the group). `gradients` are added to or written,
+  /// as `how` says. `dqkv` and `dattended` are work space of the sizes of saved.qkv and
+  /// saved.attended.
   void backward(Index batch, Index time, const float* x, const Weights<const float>& weights,
                 const Saved& saved, const float* dy, float* dx, const Weights<float>& gradients,
-                float* dqkv, float* dattended, const Dropout& dropout,
-                std::uint64_t first_batch) const;
+                float* dqkv, float* dattended, const Dropout& dropout, std::uint64_t first_batch,
+                Gradients how = Gradients::add) const;
 
  private:
   AttentionShape shape(Index batch, Index time, std::uint64_t first_batch) const;

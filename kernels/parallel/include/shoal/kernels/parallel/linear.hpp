@@ -3,9 +3,8 @@
 // single all-reduce forward and a single one backward.
 //
 // All matrices are dense, row-major, single precision. A weight has one row for each output, so
-// that y = x·Wᵀ + bias. Gradients of weights and biases are added to what is there. Matrices that
-// are summed over the group (marked so) should live in node-shared Buffers: they are then reduced
-// where they lie.
+// that y = x·Wᵀ + bias. Matrices that are summed over the group (marked so) should live in
+// node-shared Buffers: they are then reduced where they lie.
 #pragma once
 
 #include <shoal/kernels/local/gemm.hpp>
@@ -13,6 +12,11 @@
 #include <shoal/runtime/units.hpp>
 
 namespace shoal::kernels {
+
+/// What a backward does to the gradients of weights and biases: adds to what is there, or writes
+/// without reading it. The first of a step overwrites: adding to zeros costs a pass to write them and
+/// another to read them.
+enum class Gradients { add, overwrite };
 
 /// Each rank has some of the outputs: W is divided along its rows, x is whole on every rank, y holds
 /// this rank's outputs.
@@ -27,9 +31,9 @@ class ColumnParallelLinear {
 
   /// `dx`[rows, in] (written; summed over the group) = dy·W; null where nobody needs it, and then
   /// nothing is communicated. `dweight`[local_out, in] and `dbias`[local_out] (null without bias)
-  /// are added to.
+  /// are added to or written, as `gradients` says.
   void backward(Index rows, const float* x, const float* weight, const float* dy, float* dx,
-                float* dweight, float* dbias) const;
+                float* dweight, float* dbias, Gradients gradients = Gradients::add) const;
 
  private:
   const Communicator* group_;
@@ -51,9 +55,9 @@ class RowParallelLinear {
   void forward(Index rows, const float* x, const float* weight, const float* bias, float* y) const;
 
   /// `dx`[rows, local_in] (written) = dy·W. `dy` is the same on every rank. `dweight`[out, local_in]
-  /// and `dbias`[out] (null without bias) are added to. No communication.
+  /// and `dbias`[out] (null without bias) are added to or written. No communication.
   void backward(Index rows, const float* x, const float* weight, const float* dy, float* dx,
-                float* dweight, float* dbias) const;
+                float* dweight, float* dbias, Gradients gradients = Gradients::add) const;
 
  private:
   const Communicator* group_;
