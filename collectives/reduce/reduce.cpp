@@ -34,11 +34,18 @@ bool on_cache_line(const void* pointer) {
 }  // namespace
 
 Bytes stream_threshold() {
-  // Data that fits the second-level cache twice over is better written into it: the next kernel
-  // reads it from there.
+  // Written into the caches, a result is soon read from there; but once a call touches more than they
+  // hold, every line written is first read and later written back. Of the third level count what
+  // a core has for its own: virtual machines report that of the whole processor, hence the cap
+  // (measured on Zen 5, where in the caches 4 MiB take 0.18 ms, past them 0.25; 8 MiB 0.75 and 0.69).
   static const Bytes threshold = [] {
+    constexpr Bytes most = 8 << 20;
     const long l2 = sysconf(_SC_LEVEL2_CACHE_SIZE);
-    return 2 * (l2 > 0 ? static_cast<Bytes>(l2) : Bytes{1} << 20);
+    const long l3 = sysconf(_SC_LEVEL3_CACHE_SIZE);
+    const long cores = sysconf(_SC_NPROCESSORS_CONF);
+    const Bytes own = l2 > 0 ? static_cast<Bytes>(l2) : Bytes{1} << 20;
+    const Bytes share = l3 > 0 && cores > 0 ? static_cast<Bytes>(l3 / cores) : 0;
+    return own + std::clamp(share, own, std::max(own, most));
   }();
   return threshold;
 }
@@ -75,7 +82,7 @@ void finish_average(void* data, Index count, DType type, ReduceOp op, int ranks)
 
 void copy_elements(void* to, const void* from, Bytes bytes) {
   if (bytes == 0 || to == from) return;
-  if (bytes >= stream_threshold() && on_cache_line(to)) {
+  if (2 * bytes >= stream_threshold() && on_cache_line(to)) {
     table().stream_copy(to, from, bytes);
   } else {
     std::memcpy(to, from, bytes);
