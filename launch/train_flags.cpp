@@ -51,6 +51,8 @@ void add_flags(CLI::App& app, TrainFlags& flags) {
   add_size("n-embd", flags.n_embd, "width of the model; a multiple of n-head");
   add_size("block-size", flags.block_size, "tokens of a sequence");
   add("dropout", flags.dropout, "P", "probability of dropout");
+  add("init-std", flags.init_std, "X",
+      "deviation of the initial weights; 0: GPT-2's 0.02, times sqrt(768/n-embd) (nanoGPT: 0.02)");
   add_switch("bias", flags.bias, "biases in linear layers and layer norms");
   add("dtype", flags.dtype, "TYPE",
       "fp32, or bf16: matrix products of bf16 operands, summed in fp32")
@@ -122,6 +124,7 @@ models::TrainOptions TrainFlags::training(Index vocabulary) const {
   options.model.heads = n_head;
   options.model.width = n_embd;
   options.model.bias = bias;
+  options.model.init_std = static_cast<float>(init_std);
   options.model.dropout = static_cast<float>(dropout);
   options.model.precision =
       dtype == "bf16" ? kernels::Precision::bf16 : kernels::Precision::fp32;

@@ -21,7 +21,7 @@ struct TrainFlags {
   Index vocab_size = 50304;
 
   Index n_layer = 12, n_head = 12, n_embd = 768, block_size = 1024;
-  double dropout = 0;
+  double dropout = 0, init_std = 0;
   bool bias = false;
   std::string dtype = "fp32";
 

@@ -1,3 +1,4 @@
+#include <cmath>
 #include <string>
 
 #include <shoal/models/gpt.hpp>
@@ -44,6 +45,15 @@ void check(const GptConfig& config, int tensor_parallel) {
     throw UsageError("model", "dropout is " + std::to_string(config.dropout),
                      "it must be at least 0 and below 1");
   }
+  if (!(config.init_std >= 0.0f && std::isfinite(config.init_std))) {
+    throw UsageError("model", "the deviation of initial weights is " +
+                                  std::to_string(config.init_std),
+                     "choose --init-std above 0, or 0 for the default");
+  }
+}
+
+float initial_deviation(Index width) {
+  return 0.02f * std::sqrt(768.0f / static_cast<float>(width));
 }
 
 Index parameter_count(const GptConfig& config) {

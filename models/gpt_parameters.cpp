@@ -59,8 +59,6 @@ class Collector {
   std::vector<Entry> entries_;
 };
 
-constexpr float weight_deviation = 0.02f;
-
 bool ends_with(const std::string& text, std::string_view end) {
   return text.size() >= end.size() && text.compare(text.size() - end.size(), end.size(), end) == 0;
 }
@@ -131,6 +129,8 @@ void initialise(const GptConfig& config, const ParameterLayout& layout, std::uin
   constexpr std::uint32_t first_site = 1u << 30;
   // The residual stream sums two branches a layer: their last weights are scaled so that its
   // variance does not grow with depth (Radford et al. 2019).
+  const float weight_deviation =
+      config.init_std > 0 ? config.init_std : initial_deviation(config.width);
   const float residual_deviation =
       weight_deviation / std::sqrt(2.0f * static_cast<float>(config.layers));
   for (std::size_t i = 0; i < layout.list.size(); ++i) {

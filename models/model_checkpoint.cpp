@@ -95,10 +95,12 @@ ModelCheckpoint ModelCheckpoint::open(const Communicator& world,
 }
 
 void ModelCheckpoint::load(Gpt& model) const {
-  // Dropout and precision may change from run to run, the form of the weights may not.
+  // Dropout and precision may change from run to run, and how weights began is past; their form may
+  // not change.
   GptConfig expected = config_;
   expected.dropout = model.config().dropout;
   expected.precision = model.config().precision;
+  expected.init_std = model.config().init_std;
   if (!(model.config() == expected)) {
     const auto form = [](const GptConfig& config) {
       return std::to_string(config.layers) + " layers, " + std::to_string(config.heads) +

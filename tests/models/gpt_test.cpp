@@ -229,6 +229,8 @@ TEST(Gpt, RefusesWhatCannotBe) {
   refuse([](GptConfig& c) { c.layers = 0; });
   refuse([](GptConfig& c) { c.dropout = 1.0f; });
   refuse([](GptConfig& c) { c.dropout = std::nanf(""); });
+  refuse([](GptConfig& c) { c.init_std = -0.02f; });
+  refuse([](GptConfig& c) { c.init_std = std::nanf(""); });
   GptConfig config = small_config(true, 0.0f);
   EXPECT_THROW(check(config, 3), UsageError);
   Gpt model(config, one, 1);
@@ -236,6 +238,31 @@ TEST(Gpt, RefusesWhatCannotBe) {
   EXPECT_THROW(model.loss({1, time, bad.data(), bad.data(), 0}), Error);
   const std::vector<std::int32_t> good(17, 1);
   EXPECT_THROW(model.loss({1, 17, good.data(), good.data(), 0}), Error);
+}
+
+TEST(Gpt, StartsWithTheDeviationAskedFor) {
+  const Communicator self = world().split(world().rank(), 0, "self");
+  const Mesh one(self, {{{"tp", 1}}});
+  EXPECT_FLOAT_EQ(models::initial_deviation(768), 0.02f);
+  for (const float asked : {0.0f, 0.02f}) {
+    GptConfig config = small_config(false, 0.0f);
+    config.init_std = asked;
+    Gpt model(config, one, seed());
+    const float deviation = asked > 0 ? asked : models::initial_deviation(config.width);
+    for (const Parameter& parameter : model.parameter_list()) {
+      if (!parameter.decay) continue;
+      const bool residual = parameter.name.find("c_proj") != std::string::npos;
+      const double expected = residual ? deviation / std::sqrt(4.0) : deviation;
+      double square = 0;
+      for (Index i = 0; i < parameter.size; ++i) {
+        const double weight = model.parameters()[static_cast<std::size_t>(parameter.offset + i)];
+        square += weight * weight;
+      }
+      // The variance of n normal deviates is off by sqrt(2/n), relative; six of those are never seen.
+      const auto n = static_cast<double>(parameter.size);
+      EXPECT_NEAR(square / n / (expected * expected), 1.0, 6 * std::sqrt(2 / n)) << parameter.name;
+    }
+  }
 }
 
 TEST(Gpt, CountsItsParameters) {

@@ -24,6 +24,8 @@ struct GptConfig {
   bool bias = true;          ///< biases in linear layers and LayerNorms
   float dropout = 0.0f;      ///< probability, in embeddings, attention and residual branches
   kernels::Precision precision = kernels::Precision::fp32;
+  /// Standard deviation of the initial weights; 0: initial_deviation(width).
+  float init_std = 0.0f;
 
   friend bool operator==(const GptConfig&, const GptConfig&) = default;
 };
@@ -31,6 +33,12 @@ struct GptConfig {
 /// Throws UsageError if no GPT of this form can be laid over `tensor_parallel` ranks: heads that do
 /// not divide, fewer token ids than ranks, extents below 1, a dropout outside [0, 1).
 void check(const GptConfig& config, int tensor_parallel);
+
+/// 0.02·sqrt(768/width): GPT-2's 0.02 at the width it was chosen for, and the 1/sqrt(width) that keeps
+/// activations of one size at any width (LeCun et al. 1998, Efficient BackProp, section 4.6; Glorot &
+/// Bengio 2010). With a plain 0.02 narrow models start nearly dead: on tiny-shakespeare nanoGPT's CPU
+/// configuration (width 128) ends at a validation loss of 1.91 instead of 1.77.
+float initial_deviation(Index width);
 
 /// Number of parameters of the whole model (the tied embedding counted once).
 Index parameter_count(const GptConfig& config);
@@ -72,8 +80,8 @@ struct ParameterGroup {
 /// ranks of one dp group must pass the same batch.
 class Gpt {
  public:
-  /// Draws the initial weights from `seed` (GPT-2's scheme: normal 0.02, residual projections
-  /// divided by sqrt(2·layers)); they do not depend on the mesh. `mesh` must outlive the model.
+  /// Draws the initial weights from `seed`: normal with the deviation config.init_std, residual
+  /// projections divided by sqrt(2·layers) (Radford et al. 2019); they do not depend on the mesh. `mesh` must outlive the model.
   Gpt(const GptConfig& config, const Mesh& mesh, std::uint64_t seed);
   Gpt(Gpt&&) noexcept;
   ~Gpt();
