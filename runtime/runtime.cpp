@@ -6,6 +6,7 @@
 #include <algorithm>
 #include <array>
 #include <cmath>
+#include <csignal>
 #include <cstdio>
 #include <cstdlib>
 #include <exception>
@@ -143,6 +144,19 @@ int threads_for(const NodeCpus& cpus) {
   return std::max(1, threads);
 }
 
+// OpenMP's threads start here, with signals blocked for good: handlers then run on the program's own
+// threads, which know when not to (see kernels/local/signals_held.hpp).
+void start_compute_threads() {
+  sigset_t all;
+  sigset_t before;
+  sigfillset(&all);
+  pthread_sigmask(SIG_BLOCK, &all, &before);
+#pragma omp parallel
+  {
+  }
+  pthread_sigmask(SIG_SETMASK, &before, nullptr);
+}
+
 }  // namespace
 
 struct Runtime::Impl {
@@ -201,6 +215,7 @@ Runtime::Runtime(const Options& options) : impl_(std::make_unique<Impl>()) {
   const NodeCpus cpus = node_cpus(all);
   compute_threads = threads_for(cpus);
   if (std::getenv("OMP_NUM_THREADS") == nullptr) omp_set_num_threads(compute_threads);
+  start_compute_threads();
   set_ranks_own_their_cores(cpus.ranks <= cpus.all &&
                             (cpus.quota == 0 || cpus.quota >= cpus.ranks));
   node_memory::start(node, impl_->table);

@@ -17,6 +17,7 @@
 #include "gemm_check.hpp"
 #include "onednn_bf16.hpp"
 #include "scratch.hpp"
+#include "signals_held.hpp"
 #include "threads.hpp"
 
 namespace shoal::kernels {
@@ -71,6 +72,7 @@ void scale_matrix(Index m, Index n, float beta, float* c, Index ldc) {
 
 void gemm_fp32(Trans ta, Trans tb, Index m, Index n, Index k, float alpha, const float* a,
                Index lda, const float* b, Index ldb, float beta, float* c, Index ldc) {
+  const SignalsHeld held;
   if (fp32_backend() == Fp32Backend::openblas) {
     cblas_sgemm(CblasRowMajor, ta == Trans::yes ? CblasTrans : CblasNoTrans,
                 tb == Trans::yes ? CblasTrans : CblasNoTrans, static_cast<blasint>(m),

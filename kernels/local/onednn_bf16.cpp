@@ -9,6 +9,8 @@
 
 #include <shoal/runtime/error.hpp>
 
+#include "signals_held.hpp"
+
 namespace shoal::kernels {
 namespace {
 
@@ -70,6 +72,7 @@ void onednn_gemm_bf16(const Bf16Product& product, const bfloat16* a, const bfloa
     const auto memory = [](const dnnl::memory::desc& description, const void* data) {
       return dnnl::memory(description, engine(), const_cast<void*>(data));
     };
+    const SignalsHeld held;
     ready.primitive.execute(stream,
                             {{DNNL_ARG_SRC, memory(ready.description.src_desc(), a)},
                              {DNNL_ARG_WEIGHTS, memory(ready.description.weights_desc(), b)},
