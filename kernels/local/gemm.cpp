@@ -51,9 +51,18 @@ Fp32Backend fp32_backend() {
 }
 
 Bf16Backend bf16_backend() {
-  static const Bf16Backend backend = backend_from<Bf16Backend>(
-      "SHOAL_BF16_BACKEND", {"onednn", Bf16Backend::onednn}, {"rounded", Bf16Backend::rounded},
-      has_amx_bf16() || has_avx512_bf16() ? Bf16Backend::onednn : Bf16Backend::rounded);
+  static const Bf16Backend backend = [] {
+    const std::string_view arithmetic = onednn_bf16_arithmetic();
+    const bool slow = arithmetic.empty() || arithmetic == "emulated";
+    const Bf16Backend chosen = backend_from<Bf16Backend>(
+        "SHOAL_BF16_BACKEND", {"onednn", Bf16Backend::onednn}, {"rounded", Bf16Backend::rounded},
+        slow ? Bf16Backend::rounded : Bf16Backend::onednn);
+    if (chosen == Bf16Backend::onednn && arithmetic.empty()) {
+      throw UsageError("SHOAL_BF16_BACKEND", "oneDNN cannot multiply bf16 on this processor",
+                       "use rounded");
+    }
+    return chosen;
+  }();
   return backend;
 }
 
@@ -255,10 +264,7 @@ std::string gemm_backend(Precision precision) {
   }
   if (precision == Precision::fp32) return fp32;
   if (bf16_backend() == Bf16Backend::rounded) return "operands rounded to bf16, " + fp32;
-  return onednn_version() + " bf16 (" +
-         (has_amx_bf16()      ? "amx_bf16)"
-          : has_avx512_bf16() ? "avx512_bf16)"
-                              : "emulated)");
+  return onednn_version() + " bf16 (" + std::string(onednn_bf16_arithmetic()) + ")";
 }
 
 }  // namespace shoal::kernels
