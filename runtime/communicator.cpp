@@ -78,14 +78,14 @@ const std::string& Communicator::name() const noexcept { return impl_->name; }
 
 Communicator Communicator::split(int colour, int key, std::string name) const {
   // MPI makes communicators without a deadline: the watch ends the run if a rank is gone (watch.hpp).
-  const flight::Scope scope(*this, {.operation = "split"});
+  const flight::Scope scope(*this, {.operation = "split", .collective = false});
   MPI_Comm part = MPI_COMM_NULL;
   check_mpi(MPI_Comm_split(impl_->comm, colour, key, &part), "split communicator");
   return Communicator(std::make_unique<Impl>(part, std::move(name), impl_->table));
 }
 
 Communicator Communicator::duplicate(std::string name) const {
-  const flight::Scope scope(*this, {.operation = "duplicate"});  // as in split()
+  const flight::Scope scope(*this, {.operation = "duplicate", .collective = false});  // as in split()
   MPI_Comm copy = MPI_COMM_NULL;
   check_mpi(MPI_Comm_dup(impl_->comm, &copy), "duplicate communicator");
   return Communicator(std::make_unique<Impl>(copy, std::move(name), impl_->table));

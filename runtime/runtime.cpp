@@ -357,6 +357,8 @@ int run_main(const Runtime::Options& options, const std::function<int(Runtime&)>
       if (world.rank() == 0) print_failure(message);
       return status;
     case Agreement::all_failed:
+      // In different words: one of them is the cause, and the watch tells what all did.
+      if (status != 2) watch::report(message, status);
       print_failure(text);
       return status;
     case Agreement::none: break;

@@ -138,6 +138,8 @@ void Thread::be_quiet(const Message& message, const Peer* from) {
 }
 
 void Thread::handle_sigterm(Time now) {
+  // The launcher ends a run whose first rank is gone, and the first orphan has spoken.
+  if (phase_ == Phase::orphan && now < due_) return die_of_sigterm();
   if (phase_ != Phase::watching || dies_at_) return;
   dies_at_ = now + to_live_after_sigterm;
   blames_at_.reset();

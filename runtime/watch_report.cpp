@@ -181,7 +181,7 @@ std::string slow_wait(const Report& report, Seconds limit, Seconds bound, std::s
   }
   if (longest == report.ranks.size()) return {};
   const flight::Entry& wait = report.ranks[longest].latest;
-  key = fmt::format("{} {} {}", longest, wait.communicator, wait.sequence);
+  key = fmt::format("{} {}", wait.communicator, wait.sequence);
   std::string elsewhere;
   int named = 0;
   for (std::size_t i = 0; i < report.ranks.size() && named < 3; ++i) {

@@ -330,6 +330,8 @@ void Thread::look_for_silence(Time now) {
 }
 
 void Thread::tell_of_slow_waits() {
+  const Time now = Clock::now();
+  if (now < next_telling_) return;
   std::string key;
   const std::string line =
       slow_wait({fault_, crew_.hosts, states_, silence_}, silence_, settings().timeout, key);
@@ -338,6 +340,7 @@ void Thread::tell_of_slow_waits() {
     return;
   }
   told_of_waits_.push_back(key);
+  next_telling_ = now + std::chrono::duration_cast<Clock::duration>(silence_);
   log::warning(line);
 }
 

@@ -120,6 +120,7 @@ class Thread {
   Phase phase_ = Phase::watching;
   Time due_{};
   Time next_beat_{};
+  Time next_telling_{};  // of a slow wait
   Time last_turn_{};
   Fault fault_;
   std::optional<Time> dies_at_;      // of SIGTERM

@@ -26,7 +26,7 @@ constexpr int fatal_round = 20;
 void strike(const std::string& fate) {
   if (fate == "kill") std::raise(SIGKILL);
   if (fate == "stop") std::raise(SIGSTOP);
-  if (fate == "term") std::raise(SIGTERM);
+  if (fate == "term") std::raise(SIGTERM);  // only noted at first: it dies in its sleep
   if (fate == "exit") std::_Exit(0);
   if (fate == "throw") throw Error("victim", "fate has struck");
   if (fate == "memory") throw std::bad_alloc();
@@ -36,7 +36,7 @@ void strike(const std::string& fate) {
     while (std::chrono::steady_clock::now() < end) {
     }
   }
-  if (fate == "hang") std::this_thread::sleep_for(1h);
+  if (fate == "hang" || fate == "term") std::this_thread::sleep_for(1h);
 }
 
 int run(Runtime& runtime, const std::string& fate) {
@@ -52,8 +52,8 @@ int run(Runtime& runtime, const std::string& fate) {
       std::this_thread::sleep_for(300ms);  // by then the others wait
       strike(fate);
     }
-    if (fatal && fate == "finalize") return 0;
-    if (round == fatal_round && fate == "finalize") {
+    if (round == fatal_round && fate == "finalize") {  // strikes the first, with the others in there
+      if (world.rank() != 0) return 0;
       std::this_thread::sleep_for(300ms);
       std::raise(SIGKILL);
     }

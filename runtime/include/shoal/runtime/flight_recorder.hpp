@@ -20,7 +20,7 @@ struct Call {
   ReduceOp op = ReduceOp::sum;
   bool reduces = false;         ///< whether `op` means anything
   Rank peer = -1;               ///< root of a broadcast, or whom a message goes to or comes from
-  bool collective = true;       ///< counts in the communicator's sequence: same number on all ranks
+  bool collective = true;       ///< takes a number of its communicator, the same on all ranks
 };
 
 /// Keeps a call in the recorder, a ring of this process's last 64: as started when it is made, as
@@ -32,7 +32,7 @@ class Scope {
   Scope& operator=(const Scope&) = delete;
   ~Scope();
 
-  /// Number of the call among the collectives of its communicator, from 1; 0 for a message.
+  /// Number of the call among the collectives of its communicator, from 1; 0 if it takes none.
   std::uint64_t sequence() const noexcept { return sequence_; }
   /// Once it is chosen; a string literal.
   void set_algorithm(const char* name) noexcept;
