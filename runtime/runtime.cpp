@@ -29,6 +29,7 @@
 #include "node_cpus.hpp"
 #include "node_memory_lifetime.hpp"
 #include "process_state.hpp"
+#include "start_alarm.hpp"
 #include "watch.hpp"
 
 namespace shoal {
@@ -69,8 +70,8 @@ void print_failure(const std::string& text) {
   std::fflush(stderr);
 }
 
-// Who shares a node with whom, and their host names. Before the watch runs, only mpirun looks after the
-// ranks: it ends the run when one dies.
+// Who shares a node with whom, and their host names. Before the watch runs, mpirun ends the run when a
+// rank dies, and StartAlarm when one does not come.
 std::shared_ptr<WorldTable> make_world_table(MPI_Comm world, MPI_Comm node) {
   auto table = std::make_shared<WorldTable>();
   check_mpi(MPI_Comm_group(world, &table->group), "runtime");
@@ -168,6 +169,7 @@ Runtime::Runtime(const Options& options) : impl_(std::make_unique<Impl>()) {
     throw Error("runtime", "this process already has a shoal::Runtime", "make only one at a time");
   }
   settings();  // a variable without sense is refused before anything begins
+  const StartAlarm alarm;
   impl_->options = options;
   impl_->exceptions_at_start = std::uncaught_exceptions();
   int initialized = 0;

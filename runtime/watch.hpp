@@ -11,7 +11,7 @@
 //
 // This is what bounds the blocking calls of MPI (creation of communicators, MPI_Finalize, the "mpi"
 // algorithms), which have no deadline of their own: with a peer gone the process ends from outside.
-// Before start() only mpirun watches.
+// Before start() there is StartAlarm.
 #pragma once
 
 #include <mpi.h>

@@ -65,7 +65,7 @@ while [ "$killed" -lt "$kills" ] && [ "$failures" -eq 0 ]; do
   fi
   victim=$((RANDOM % ranks))
   signal=${signals[RANDOM % ${#signals[@]}]}
-  moment=$((RANDOM % 2500))
+  moment=$((RANDOM % 4000))
   (train "$out" "${resume[@]}") >log.txt 2>&1 </dev/null &
   launcher=$!
   sleep "$((moment / 1000)).$(printf %03d $((moment % 1000)))"
@@ -78,7 +78,7 @@ while [ "$killed" -lt "$kills" ] && [ "$failures" -eq 0 ]; do
   output=$(cat log.txt)
   if kill -0 "$launcher" 2>/dev/null; then
     fail "SIG$signal of rank $victim after $moment ms: no end within $limit s"
-    kill -s KILL "$launcher" $(workers "$out")
+    kill -s KILL $(workers "$out") # and by that the launcher ends
   fi
   wait "$launcher"
   status=$?
