@@ -22,7 +22,7 @@ train() { # train OUT [FLAGS]
   shift
   exec "$SHOAL_SOURCE/launch/mpirun" -n "$ranks" "$shoal" train --data text.txt --tokenizer char \
     --n-layer 2 --n-head 2 --n-embd 32 --block-size 32 --batch-size 6 --eval-interval 0 \
-    --checkpoint-interval 20 --max-iters "$iterations" --mesh "dp=$ranks" --progress plain \
+    --checkpoint-interval 10 --max-iters "$iterations" --mesh "dp=$ranks" --progress plain \
     --out-dir "$out" --log-json "$out.json" "$@"
 }
 # The last loss that was logged of each step; digits as printed, so equal means to the last bit.
@@ -44,7 +44,7 @@ workers() {
 }
 rank_of() { tr '\0' '\n' <"/proc/$1/environ" 2>/dev/null | sed -n 's/^OMPI_COMM_WORLD_RANK=//p'; }
 
-iterations=200
+iterations=300
 run bash -c "$(declare -f train); shoal=$shoal ranks=$ranks iterations=$iterations; train calm"
 [ "$status" -eq 0 ] || fail "the run left alone ended with status $status"
 losses calm.json >calm.txt
@@ -65,9 +65,13 @@ while [ "$killed" -lt "$kills" ] && [ "$failures" -eq 0 ]; do
   fi
   victim=$((RANDOM % ranks))
   signal=${signals[RANDOM % ${#signals[@]}]}
-  moment=$((RANDOM % 4000))
+  moment=$((RANDOM % 2500))
+  early=$((RANDOM % 5)) # 0: counted from the launch, otherwise from the first step
   (train "$out" "${resume[@]}") >log.txt 2>&1 </dev/null &
   launcher=$!
+  while [ "$early" -ne 0 ] && ! grep -q '^step ' log.txt && kill -0 "$launcher" 2>/dev/null; do
+    sleep 0.05
+  done
   sleep "$((moment / 1000)).$(printf %03d $((moment % 1000)))"
   hit=none
   for pid in $(workers "$out"); do
