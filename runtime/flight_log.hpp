@@ -19,9 +19,9 @@ struct Entry {
   std::string type;
   std::string op;
   int peer = -1;
-  std::string state;            ///< "started", "done", "failed"
-  double started = 0;           ///< seconds since 1970
-  double age = 0;               ///< seconds from its start to when this was taken
+  std::string state;   ///< "started", "done", "failed"
+  double started = 0;  ///< seconds since 1970
+  double age = 0;      ///< seconds from its start to when this was taken
 
   /// "all_reduce #12 over tp (4096 f32)", "receive from rank 3 over pp".
   std::string text() const;

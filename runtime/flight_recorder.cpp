@@ -114,8 +114,8 @@ Scope::Scope(const Communicator& comm, const Call& call) noexcept
   slot.count.store(call.count, relaxed);
   slot.start_ns.store(now_ns(), relaxed);
   slot.peer.store(call.peer, relaxed);
-  slot.kind.store(static_cast<std::uint32_t>(call.type) |
-                      static_cast<std::uint32_t>(call.op) << 8 | (call.reduces ? 0x10000u : 0u),
+  slot.kind.store(static_cast<std::uint32_t>(call.type) | static_cast<std::uint32_t>(call.op) << 8 |
+                      (call.reduces ? 0x10000u : 0u),
                   relaxed);
   slot.state.store(started, relaxed);
   slot.number.store(number_, std::memory_order_release);

@@ -25,9 +25,11 @@ struct Offer {
   std::array<char, 256> addresses{};
 };
 
+// Not destroyed at the end of the process: one that calls exit() before the Runtime has ended must
+// not take leave, but die for all to see.
 std::unique_ptr<Thread>& running() {
-  static std::unique_ptr<Thread> instance;
-  return instance;
+  static auto* const instance = new std::unique_ptr<Thread>;
+  return *instance;
 }
 
 std::atomic<Thread*> for_signals{nullptr};
@@ -80,9 +82,11 @@ void start(MPI_Comm world, const WorldTable& table) {
   mine.secret = static_cast<std::uint64_t>(std::random_device{}()) << 32 | std::random_device{}();
   mine.process = this_process();
   std::vector<Offer> offers(static_cast<std::size_t>(size));
-  check_mpi(MPI_Allgather(&mine, sizeof mine, MPI_BYTE, offers.data(), sizeof mine, MPI_BYTE, world),
-            "health watch");
-  if (std::any_of(offers.begin(), offers.end(), [](const Offer& offer) { return !offer.enabled; })) {
+  check_mpi(
+      MPI_Allgather(&mine, sizeof mine, MPI_BYTE, offers.data(), sizeof mine, MPI_BYTE, world),
+      "health watch");
+  if (std::any_of(offers.begin(), offers.end(),
+                  [](const Offer& offer) { return !offer.enabled; })) {
     return;
   }
   for (const Offer& offer : offers) {

@@ -21,8 +21,9 @@ constexpr auto to_hear_from_leader = 3s;
 constexpr auto to_let_first_orphan_speak = 1s;
 constexpr auto to_send_last_words = 100ms;
 constexpr auto to_be_ended = 3s;
-// A rank that gets SIGTERM lives on for a moment: if the launcher sent it because a rank died, that is
-// what must be said. A rank that alone got one is named; if all got it, the run is being stopped.
+// A rank that gets SIGTERM lives on for a moment: if the launcher sent it because a rank died, that
+// is what must be said. A rank that alone got one is named; if all got it, the run is being
+// stopped.
 constexpr auto to_live_after_sigterm = 300ms;
 
 constexpr int sigterm_status = 128 + SIGTERM;
@@ -39,8 +40,8 @@ void Thread::begin(const Fault& fault) {
     parent_->link.send({Kind::fault, fault.rank, fault.to_json()});
     return;
   }
-  // The parent is what failed, or was never reached. All its children are in the same place: the first
-  // of them speaks, the others only if the run has not ended by then.
+  // The parent is what failed, or was never reached. All its children are in the same place: the
+  // first of them speaks, the others only if the run has not ended by then.
   const std::vector<Rank> siblings = crew_.children_of(crew_.parent_of(rank_));
   phase_ = Phase::orphan;
   due_ = Clock::now() + (siblings.front() == rank_ ? Clock::duration(0)
@@ -110,20 +111,24 @@ void Thread::due(Time now) {
     const auto answered = [&](const Peer& child) {
       return !child.alive() || !states_[static_cast<std::size_t>(child.rank)].record.empty();
     };
-    const bool others = std::all_of(states_.begin(), states_.end(), [](const RankState& state) {
-      return !state.record.empty();
-    });
+    const bool others = std::all_of(states_.begin(), states_.end(),
+                                    [](const RankState& state) { return !state.record.empty(); });
     const bool flat = static_cast<std::size_t>(crew_.size()) == children_.size() + 1;
     if (others || (flat && std::all_of(children_.begin(), children_.end(), answered))) due_ = now;
   }
   if (phase_ == Phase::watching || now < due_) return;
   switch (phase_) {
-    case Phase::watching: break;
+    case Phase::watching:
+      break;
     case Phase::reporting:
-    case Phase::orphan: return lead();
-    case Phase::collecting: return finish();
-    case Phase::ending: std::_Exit(fault_.status);
-    case Phase::quiet: std::_Exit(1);
+    case Phase::orphan:
+      return lead();
+    case Phase::collecting:
+      return finish();
+    case Phase::ending:
+      std::_Exit(fault_.status);
+    case Phase::quiet:
+      std::_Exit(1);
   }
 }
 

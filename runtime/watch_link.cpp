@@ -149,8 +149,8 @@ std::vector<Message> Link::receive() {
       break;
     }
     if (in_.size() - at - header_bytes < header.bytes) break;
-    messages.push_back({static_cast<Kind>(header.kind), header.rank,
-                        in_.substr(at + header_bytes, header.bytes)});
+    messages.push_back(
+        {static_cast<Kind>(header.kind), header.rank, in_.substr(at + header_bytes, header.bytes)});
     at += header_bytes + header.bytes;
   }
   in_.erase(0, at);
@@ -179,8 +179,7 @@ Listener listen_anywhere() {
     sockaddr_in any{};
     any.sin_family = AF_INET;
     any.sin_addr.s_addr = htonl(INADDR_ANY);
-    if (!made.fd ||
-        ::bind(made.fd.get(), reinterpret_cast<sockaddr*>(&any), sizeof any) != 0) {
+    if (!made.fd || ::bind(made.fd.get(), reinterpret_cast<sockaddr*>(&any), sizeof any) != 0) {
       throw failed();
     }
   }
@@ -239,8 +238,10 @@ Link connect_to(const std::string& addresses, std::uint16_t port, const Message&
   std::vector<std::string> candidates;
   for (std::string word; words >> word;) candidates.push_back(word);
   // Loopback stands last: right for a neighbour, and on another host it would be ourselves.
-  if (same_host) std::rotate(candidates.begin(), candidates.end() - 1, candidates.end());
-  else candidates.pop_back();
+  if (same_host)
+    std::rotate(candidates.begin(), candidates.end() - 1, candidates.end());
+  else
+    candidates.pop_back();
   for (const std::string& candidate : candidates) {
     Link link = connect_once(candidate, port, hello, stop);
     if (link.open() || stop()) return link;

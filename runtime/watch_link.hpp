@@ -88,6 +88,6 @@ std::string own_addresses(Bytes most);
 /// Tries one address after the other until a peer there answers `hello` with a welcome. Gives up at
 /// once when `stop()` says so. A closed link if none did.
 Link connect_to(const std::string& addresses, std::uint16_t port, const Message& hello,
-                      bool same_host, const std::function<bool()>& stop);
+                bool same_host, const std::function<bool()>& stop);
 
 }  // namespace shoal::watch

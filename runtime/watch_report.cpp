@@ -48,8 +48,10 @@ std::string others_doing(const Report& report) {
     const std::string text = doing(report.ranks[i]);
     const auto same = std::find_if(groups.begin(), groups.end(),
                                    [&](const auto& group) { return group.first == text; });
-    if (same != groups.end()) same->second.push_back(rank);
-    else groups.push_back({text, {rank}});
+    if (same != groups.end())
+      same->second.push_back(rank);
+    else
+      groups.push_back({text, {rank}});
   }
   // Those who wait say most of where the run stood.
   std::stable_partition(groups.begin(), groups.end(),
@@ -77,7 +79,8 @@ std::string Fault::to_json() const {
 Fault Fault::parse(const std::string& text) {
   Fault fault;
   const Json json = Json::parse(text);
-  const auto at = std::find(std::begin(causes), std::end(causes), json.at("cause").get<std::string>());
+  const auto at =
+      std::find(std::begin(causes), std::end(causes), json.at("cause").get<std::string>());
   if (at != std::end(causes)) fault.cause = static_cast<Cause>(at - std::begin(causes));
   json.at("rank").get_to(fault.rank);
   json.at("text").get_to(fault.text);
@@ -121,8 +124,10 @@ std::string write_records(const Report& report) {
     one["answered"] = !state.record.empty();
     one["calls"] = Json::array();
     try {
-      if (!state.record.empty()) one["calls"] = Json::parse(state.record);
-      else if (state.known) one["calls"].push_back(flight::to_json(state.latest));
+      if (!state.record.empty())
+        one["calls"] = Json::parse(state.record);
+      else if (state.known)
+        one["calls"].push_back(flight::to_json(state.latest));
     } catch (const Json::exception&) {
       one["answered"] = false;
     }
@@ -157,16 +162,20 @@ std::string message_of(const Report& report, const std::string& records) {
       text += " was ended by SIGTERM";
       cure = "see who sent it";
       break;
-    case Fault::Cause::error: text += ": " + fault.text; break;
+    case Fault::Cause::error:
+      text += ": " + fault.text;
+      break;
   }
   const RankState& state = report.ranks[at];
-  if (state.known) text += fmt::format("; it {}{}", fault.cause == Fault::Cause::error ? "" : "last ",
-                                       doing(state));
+  if (state.known)
+    text +=
+        fmt::format("; it {}{}", fault.cause == Fault::Cause::error ? "" : "last ", doing(state));
   const std::string others = others_doing(report);
   if (!others.empty()) text += ", " + others;
   if (!records.empty()) text += "; " + records;
   if (!cure.empty()) text += "; " + cure;
-  std::replace_if(text.begin(), text.end(), [](char c) { return c == '\n' || c == '\r'; }, ' ');
+  std::replace_if(
+      text.begin(), text.end(), [](char c) { return c == '\n' || c == '\r'; }, ' ');
   return text;
 }
 
@@ -174,7 +183,8 @@ std::string slow_wait(const Report& report, Seconds limit, Seconds bound, std::s
   std::size_t longest = report.ranks.size();
   for (std::size_t i = 0; i < report.ranks.size(); ++i) {
     const RankState& state = report.ranks[i];
-    if (!state.known || state.latest.state != "started" || state.latest.age < limit.count()) continue;
+    if (!state.known || state.latest.state != "started" || state.latest.age < limit.count())
+      continue;
     if (longest == report.ranks.size() || state.latest.age > report.ranks[longest].latest.age) {
       longest = i;
     }
@@ -195,7 +205,8 @@ std::string slow_wait(const Report& report, Seconds limit, Seconds bound, std::s
     ++named;
   }
   return fmt::format(
-      "rank {} on {} has waited {:.0f} s in {}{}; every rank is alive, the run goes on until a wait "
+      "rank {} on {} has waited {:.0f} s in {}{}; every rank is alive, the run goes on until a "
+      "wait "
       "lasts {:.0f} s (SHOAL_TIMEOUT)",
       longest, report.hosts[longest], wait.age, wait.text(), elsewhere, bound.count());
 }

@@ -25,14 +25,15 @@ struct Fault {
 
 /// What is known of a rank.
 struct RankState {
-  bool known = false;            ///< whether `latest` holds something
-  flight::Entry latest;          ///< from its last beat
-  std::string record;            ///< its last calls as JSON; empty if it did not answer
+  bool known = false;    ///< whether `latest` holds something
+  flight::Entry latest;  ///< from its last beat
+  std::string record;    ///< its last calls as JSON; empty if it did not answer
 };
 
 /// The last calls of this process, as it sends them.
 std::string own_record();
-/// This rank's beat, and what it says. Texts of another rank may be nonsense: then nothing is known.
+/// This rank's beat, and what it says. Texts of another rank may be nonsense: then nothing is
+/// known.
 std::string beat_text();
 void read_beat(const std::string& text, RankState& state);
 

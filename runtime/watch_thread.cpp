@@ -249,7 +249,8 @@ void Thread::obey(Peer& from, const Message& message) {
   const auto known_rank = message.rank >= 0 && message.rank < crew_.size();
   switch (message.kind) {
     case Kind::hello:
-    case Kind::welcome: break;
+    case Kind::welcome:
+      break;
     case Kind::beat:
       if (from_parent || !known_rank) break;
       read_beat(message.text, states_[static_cast<std::size_t>(message.rank)]);
@@ -286,8 +287,12 @@ void Thread::obey(Peer& from, const Message& message) {
         blames_at_ = Clock::now() + to_get_ones_own_sigterm;
       }
       break;
-    case Kind::quiet: be_quiet(message, &from); break;
-    case Kind::bye: from.left = true; break;
+    case Kind::quiet:
+      be_quiet(message, &from);
+      break;
+    case Kind::bye:
+      from.left = true;
+      break;
   }
 }
 

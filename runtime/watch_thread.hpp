@@ -123,8 +123,8 @@ class Thread {
   Time next_telling_{};  // of a slow wait
   Time last_turn_{};
   Fault fault_;
-  std::optional<Time> dies_at_;      // of SIGTERM
-  std::optional<Time> blames_at_;    // a rank for its SIGTERM, unless it was the whole run's
+  std::optional<Time> dies_at_;    // of SIGTERM
+  std::optional<Time> blames_at_;  // a rank for its SIGTERM, unless it was the whole run's
   Rank signalled_ = -1;
 
   std::atomic<bool> sigterm_{false};

@@ -35,12 +35,13 @@ struct Claim {
 template <class Range>
 std::uint64_t hash_of(const Range& values) {
   std::uint64_t hash = 0xcbf29ce484222325u;
-  for (const auto value : values) hash = (hash ^ static_cast<std::uint64_t>(value)) * 0x100000001b3u;
+  for (const auto value : values)
+    hash = (hash ^ static_cast<std::uint64_t>(value)) * 0x100000001b3u;
   return hash;
 }
 
-// Every rank's claim, side by side with every other's: p messages each, so that at the deadline it is
-// known who did not come.
+// Every rank's claim, side by side with every other's: p messages each, so that at the deadline it
+// is known who did not come.
 class Witness {
  public:
   explicit Witness(const Communicator& comm)
@@ -129,7 +130,8 @@ void Witness::compare(const Call& call, std::uint64_t sequence, std::string_view
   mine.op = static_cast<std::uint8_t>(call.op);
   // What each rank of an all-to-all sends is its own affair, as long as the other expects it.
   const bool uneven = call.operation == Operation::all_to_all && !call.receive_counts.empty();
-  if (uneven) mine.count = -1;
+  if (uneven)
+    mine.count = -1;
   else if (call.operation != Operation::all_to_all && !call.counts.empty()) {
     mine.layout = hash_of(call.counts);
   }
@@ -151,9 +153,12 @@ void Witness::compare(const Call& call, std::uint64_t sequence, std::string_view
     if (other.operation == first.operation && other.count == first.count &&
         other.type == first.type && other.op == first.op && other.root == first.root &&
         other.sequence == first.sequence) {
-      if (other.layout != first.layout) aside = " with other counts by rank";
-      else if (other.algorithm != first.algorithm) aside = " with another algorithm";
-      else continue;
+      if (other.layout != first.layout)
+        aside = " with other counts by rank";
+      else if (other.algorithm != first.algorithm)
+        aside = " with another algorithm";
+      else
+        continue;
     }
     throw Error(disagreement,
                 text_of(0, first) + ", but " + text_of(static_cast<Rank>(i), other) + aside, cure);
@@ -171,16 +176,15 @@ void Witness::compare(const Call& call, std::uint64_t sequence, std::string_view
     if (theirs[i].to_you == call.receive_counts[i]) continue;
     misfit = {static_cast<std::int64_t>(i), theirs[i].to_you, call.receive_counts[i]};
   }
-  const std::vector<Misfit> misfits =
-      exchange(std::vector<Misfit>(theirs.size(), misfit), title);
+  const std::vector<Misfit> misfits = exchange(std::vector<Misfit>(theirs.size(), misfit), title);
   for (std::size_t to = 0; to < misfits.size(); ++to) {
     if (misfits[to].from < 0) continue;
-    throw Error(title,
-                fmt::format("{} sends {} elements to {}, which expects {}",
-                            name_of_rank(comm_, static_cast<Rank>(misfits[to].from)),
-                            misfits[to].sent, name_of_rank(comm_, static_cast<Rank>(to)),
-                            misfits[to].expected),
-                "make the counts of the two agree");
+    throw Error(
+        title,
+        fmt::format("{} sends {} elements to {}, which expects {}",
+                    name_of_rank(comm_, static_cast<Rank>(misfits[to].from)), misfits[to].sent,
+                    name_of_rank(comm_, static_cast<Rank>(to)), misfits[to].expected),
+        "make the counts of the two agree");
   }
 }
 

@@ -1,5 +1,5 @@
-// victim FATE: ranks that all-reduce in a loop until fate strikes the last rank at the 20th. What the
-// others then say is for faults_test.sh to judge.
+// victim FATE: ranks that all-reduce in a loop until fate strikes the last rank at the 20th. What
+// the others then say is for faults_test.sh to judge.
 #include <unistd.h>
 
 #include <chrono>
@@ -52,7 +52,8 @@ int run(Runtime& runtime, const std::string& fate) {
       std::this_thread::sleep_for(300ms);  // by then the others wait
       strike(fate);
     }
-    if (round == fatal_round && fate == "finalize") {  // strikes the first, with the others in there
+    if (round == fatal_round &&
+        fate == "finalize") {  // strikes the first, with the others in there
       if (world.rank() != 0) return 0;
       std::this_thread::sleep_for(300ms);
       std::raise(SIGKILL);

@@ -14,13 +14,13 @@ namespace shoal::flight {
 /// What a rank waits for others in. Texts must be string literals.
 struct Call {
   const char* operation = "";
-  const char* algorithm = "";   ///< empty: not yet chosen, or none
-  Index count = -1;             ///< elements; −1: has none
+  const char* algorithm = "";  ///< empty: not yet chosen, or none
+  Index count = -1;            ///< elements; −1: has none
   DType type = DType::i8;
   ReduceOp op = ReduceOp::sum;
-  bool reduces = false;         ///< whether `op` means anything
-  Rank peer = -1;               ///< root of a broadcast, or whom a message goes to or comes from
-  bool collective = true;       ///< takes a number of its communicator, the same on all ranks
+  bool reduces = false;    ///< whether `op` means anything
+  Rank peer = -1;          ///< root of a broadcast, or whom a message goes to or comes from
+  bool collective = true;  ///< takes a number of its communicator, the same on all ranks
 };
 
 /// Keeps a call in the recorder, a ring of this process's last 64: as started when it is made, as
@@ -43,8 +43,8 @@ class Scope {
   int exceptions_;
 };
 
-/// Where the file of a run that fails is to go: SHOAL_FLIGHT_RECORDER, or else the last folder given
-/// here, or else that of temporary files.
+/// Where the file of a run that fails is to go: SHOAL_FLIGHT_RECORDER, or else the last folder
+/// given here, or else that of temporary files.
 void set_folder(const std::filesystem::path& folder);
 
 }  // namespace shoal::flight

@@ -12,7 +12,7 @@ enum class WaitPolicy {
   automatic,  ///< spins while the node has a core for each of its ranks, otherwise yields
   spin,       ///< never gives the processor up: the least delay, where each rank owns a core
   yield,      ///< lets others run, and sleeps for moments once the wait is long
-  sleep,      ///< sleeps soon, longer the longer it waits: for ranks whose processor time is limited
+  sleep,  ///< sleeps soon, longer the longer it waits: for ranks whose processor time is limited
 };
 
 /// The environment of a run. The variables are SHOAL_ and the name in capitals.
@@ -30,8 +30,8 @@ struct Settings {
   std::string flight_recorder;
 };
 
-/// Read once, at the first call; the Runtime's constructor makes it. Throws UsageError that names the
-/// variable if one has no sense.
+/// Read once, at the first call; the Runtime's constructor makes it. Throws UsageError that names
+/// the variable if one has no sense.
 const Settings& settings();
 
 }  // namespace shoal
