@@ -26,24 +26,6 @@ Metadata describe(const GptConfig& config) {
            std::string(config.precision == kernels::Precision::bf16 ? "bf16" : "fp32")}};
 }
 
-GptConfig config_from(const Checkpoint& checkpoint) {
-  if (checkpoint.text("model.architecture") != "gpt2") {
-    throw UsageError("opening " + checkpoint.path().string(),
-                     "it holds a " + checkpoint.text("model.architecture") + ", not a gpt2");
-  }
-  GptConfig config;
-  config.vocabulary = checkpoint.integer("model.vocabulary");
-  config.block_size = checkpoint.integer("model.block_size");
-  config.layers = checkpoint.integer("model.layers");
-  config.heads = checkpoint.integer("model.heads");
-  config.width = checkpoint.integer("model.width");
-  config.bias = checkpoint.integer("model.bias") != 0;
-  config.dropout = static_cast<float>(checkpoint.number("model.dropout"));
-  config.precision = checkpoint.text("model.precision") == "bf16" ? kernels::Precision::bf16
-                                                                  : kernels::Precision::fp32;
-  return config;
-}
-
 // Divides what several ranks hold alike, so that all of them write: dp replicas hold the same, and so
 // do the tp ranks for what is not divided over tp. Every rank comes to the same division.
 class Shares {
@@ -133,6 +115,24 @@ void read_blocks(const Checkpoint& checkpoint, const Gpt& model, const std::stri
 
 }  // namespace
 
+GptConfig config_of(const Checkpoint& checkpoint) {
+  if (checkpoint.text("model.architecture") != "gpt2") {
+    throw UsageError("opening " + checkpoint.path().string(),
+                     "it holds a " + checkpoint.text("model.architecture") + ", not a gpt2");
+  }
+  GptConfig config;
+  config.vocabulary = checkpoint.integer("model.vocabulary");
+  config.block_size = checkpoint.integer("model.block_size");
+  config.layers = checkpoint.integer("model.layers");
+  config.heads = checkpoint.integer("model.heads");
+  config.width = checkpoint.integer("model.width");
+  config.bias = checkpoint.integer("model.bias") != 0;
+  config.dropout = static_cast<float>(checkpoint.number("model.dropout"));
+  config.precision = checkpoint.text("model.precision") == "bf16" ? kernels::Precision::bf16
+                                                                  : kernels::Precision::fp32;
+  return config;
+}
+
 void save_model(const std::filesystem::path& root, Gpt& model, const ModelState& state) {
   save_checkpoint(model.mesh().all(), root, state.step, slices_of(model, state.optimizer),
                   metadata_of(model, state), {state.keep_last, model.mesh().shape().text()});
@@ -155,7 +155,7 @@ ModelCheckpoint::ModelCheckpoint(Checkpoint checkpoint, const GptConfig& config,
 ModelCheckpoint ModelCheckpoint::open(const Communicator& world,
                                       const std::filesystem::path& path) {
   Checkpoint checkpoint = Checkpoint::open(world, path);
-  const GptConfig config = config_from(checkpoint);
+  const GptConfig config = config_of(checkpoint);
   Tokenizer tokenizer = Tokenizer::from_state(checkpoint.text("tokenizer"));
   return ModelCheckpoint(std::move(checkpoint), config, std::move(tokenizer));
 }

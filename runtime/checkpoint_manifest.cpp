@@ -217,9 +217,13 @@ std::int64_t step_of(const std::filesystem::path& folder) {
   return code == std::errc() && end == name.data() + name.size() ? step : -1;
 }
 
-Manifest load_manifest(const std::filesystem::path& folder) {
+Manifest read_manifest(const std::filesystem::path& folder) {
   const std::filesystem::path path = folder / manifest_name;
-  Manifest manifest = Manifest::parse(read_file(path, manifest_limit), path);
+  return Manifest::parse(read_file(path, manifest_limit), path);
+}
+
+Manifest load_manifest(const std::filesystem::path& folder) {
+  Manifest manifest = read_manifest(folder);
   for (const StoredFile& file : manifest.files) {
     std::error_code code;
     const auto bytes = std::filesystem::file_size(folder / file.name, code);
