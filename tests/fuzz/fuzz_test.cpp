@@ -81,7 +81,7 @@ class Fuzz : public ::testing::Test {
       write(folder_ / "input", input);
       ADD_FAILURE() << "the input is in " << (folder_ / "input").string();
     }
-    EXPECT_GT(tried_, 10);
+    EXPECT_GT(tried_, 0);
   }
 
   fs::path folder_;
