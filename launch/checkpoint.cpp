@@ -4,8 +4,8 @@
 #include <string>
 #include <vector>
 
-#include <CLI/CLI.hpp>
 #include <fmt/format.h>
+#include <CLI/CLI.hpp>
 #include <nlohmann/json.hpp>
 #include <shoal/models/export.hpp>
 #include <shoal/models/model_checkpoint.hpp>
@@ -28,8 +28,7 @@ constexpr const char* description =
     "\n"
     "One process does the work, however many are started.";
 
-constexpr const char* folder_text =
-    "the out-dir of a training run, or one of its step-... folders";
+constexpr const char* folder_text = "the out-dir of a training run, or one of its step-... folders";
 
 std::string size_text(Bytes bytes) {
   const auto value = static_cast<double>(bytes);
@@ -96,10 +95,10 @@ void print_row(const std::string& label, const std::string& text) {
 
 std::string model_text(const Checkpoint& checkpoint) {
   const models::GptConfig config = models::config_of(checkpoint);
-  return fmt::format(
-      "gpt2, {:.2f} M parameters: {} layers, {} heads, width {}, block {}, {} ids{}",
-      static_cast<double>(models::parameter_count(config)) * 1e-6, config.layers, config.heads,
-      config.width, config.block_size, config.vocabulary, config.bias ? "" : ", no biases");
+  return fmt::format("gpt2, {:.2f} M parameters: {} layers, {} heads, width {}, block {}, {} ids{}",
+                     static_cast<double>(models::parameter_count(config)) * 1e-6, config.layers,
+                     config.heads, config.width, config.block_size, config.vocabulary,
+                     config.bias ? "" : ", no biases");
 }
 
 std::string tokenizer_text(const std::string& state) {
@@ -147,16 +146,18 @@ class CheckpointCommand : public Command {
     info_ = add("info", "Prints what a checkpoint holds.");
     info_->add_flag("--tensors", tensors_, "name every tensor, with type and shape");
     info_->add_flag("--json", json_, "print JSON, with all metadata and tensors");
-    verify_ = add("verify",
-                  "Reads all of a checkpoint and names what is wrong.\n"
-                  "\n"
-                  "The manifest, checksums, headers, and that every element of every tensor is there "
-                  "once. Of an out-dir: of all checkpoints in it. Status 1 if anything is wrong.");
-    export_ = add("export",
-                  "Writes the weights as one safetensors file with GPT-2's usual names.\n"
-                  "\n"
-                  "Names and layout are those of Hugging Face's gpt2; biases that the model does not "
-                  "have are written as zeros.");
+    verify_ =
+        add("verify",
+            "Reads all of a checkpoint and names what is wrong.\n"
+            "\n"
+            "The manifest, checksums, headers, and that every element of every tensor is there "
+            "once. Of an out-dir: of all checkpoints in it. Status 1 if anything is wrong.");
+    export_ =
+        add("export",
+            "Writes the weights as one safetensors file with GPT-2's usual names.\n"
+            "\n"
+            "Names and layout are those of Hugging Face's gpt2; biases that the model does not "
+            "have are written as zeros.");
     export_->add_option("file", file_, "file to write")->type_name("FILE")->required();
     export_->add_option("--dtype", dtype_, "type of the numbers: fp32, bf16 or fp16")
         ->type_name("TYPE")
@@ -217,8 +218,6 @@ class CheckpointCommand : public Command {
 
 }  // namespace
 
-std::unique_ptr<Command> make_checkpoint_command() {
-  return std::make_unique<CheckpointCommand>();
-}
+std::unique_ptr<Command> make_checkpoint_command() { return std::make_unique<CheckpointCommand>(); }
 
 }  // namespace shoal::launch

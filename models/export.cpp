@@ -36,8 +36,9 @@ Buffer<std::byte> values(const Checkpoint& checkpoint, const ExportedTensor& ten
   if (tensor.source.empty()) return plain;
   const auto found = checkpoint.tensors().find(tensor.source);
   if (found == checkpoint.tensors().end() || found->second.shape.size() != tensor.shape.size()) {
-    throw Error("export", checkpoint.path().string() + ": tensor " + tensor.source +
-                              " is not of the size that the model's form asks for",
+    throw Error("export",
+                checkpoint.path().string() + ": tensor " + tensor.source +
+                    " is not of the size that the model's form asks for",
                 "use another checkpoint");
   }
   std::vector<Block> all;
@@ -115,7 +116,8 @@ Exported export_gpt2(const Checkpoint& checkpoint, const fs::path& file, DType t
     writer.finish();
     fs::rename(unfinished, file, code);
     if (code) {
-      throw Error("export", file.string() + ": " + code.message(), "choose another name for the file");
+      throw Error("export", file.string() + ": " + code.message(),
+                  "choose another name for the file");
     }
   } catch (...) {
     fs::remove(unfinished, code);

@@ -47,8 +47,8 @@ void write_manifest(const fs::path& folder, const Manifest& manifest) {
   sync_directory(folder);
 }
 
-// Gives the folder its name. A checkpoint of the same step, from an earlier run, changes places with
-// it in one move, so that there is one under that name at every moment; then it goes.
+// Gives the folder its name. A checkpoint of the same step, from an earlier run, changes places
+// with it in one move, so that there is one under that name at every moment; then it goes.
 void give_name(const fs::path& unfinished, const fs::path& folder) {
   std::error_code code;
   if (!fs::exists(folder, code)) {

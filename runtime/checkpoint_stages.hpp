@@ -14,7 +14,8 @@ namespace shoal {
 
 inline constexpr const char* save_operation = "save_checkpoint";
 
-/// ROOT/.unfinished-step-NNNNNNNN: hidden, so that nobody takes what is half written for a checkpoint.
+/// ROOT/.unfinished-step-NNNNNNNN: hidden, so that nobody takes what is half written for a
+/// checkpoint.
 std::filesystem::path unfinished_folder(const std::filesystem::path& root, std::int64_t step);
 /// Removes what runs that crashed while writing have left.
 void remove_unfinished(const std::filesystem::path& root);
@@ -26,9 +27,9 @@ void make_folder(const std::filesystem::path& folder);
 StoredFile write_shard(const std::filesystem::path& folder, Rank rank,
                        std::span<const TensorSlice> slices);
 
-/// Writes the manifest to the unfinished folder, gives that its name, and removes checkpoints beyond
-/// the last `keep_last`. Returns what is wrong although the checkpoint is good: one that could not be
-/// removed.
+/// Writes the manifest to the unfinished folder, gives that its name, and removes checkpoints
+/// beyond the last `keep_last`. Returns what is wrong although the checkpoint is good: one that
+/// could not be removed.
 std::string publish(const std::filesystem::path& root, const Manifest& manifest, int keep_last);
 
 /// "; the previous checkpoint FOLDER is kept", or that there was none.

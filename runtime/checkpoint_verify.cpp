@@ -40,7 +40,8 @@ std::vector<std::string> problems_of(const fs::path& path, const StoredFile& fil
         problems.push_back(path.string() + ": the manifest uses tensor " + stored.key + " twice");
       }
       if (!is_stored(tensors.find(stored.key), stored)) {
-        problems.push_back(path.string() + ": tensor " + stored.key + " is not what the manifest says");
+        problems.push_back(path.string() + ": tensor " + stored.key +
+                           " is not what the manifest says");
       }
     }
     for (const NamedTensor& tensor : tensors.tensors()) {
@@ -65,7 +66,8 @@ std::vector<std::string> verify_checkpoint(const fs::path& folder) {
     return {error.message()};
   }
   if (step_of(folder) >= 0 && step_of(folder) != manifest.step) {
-    problems.push_back(folder.string() + ": the manifest is of step " + std::to_string(manifest.step));
+    problems.push_back(folder.string() + ": the manifest is of step " +
+                       std::to_string(manifest.step));
   }
   std::set<std::string> names{manifest_name};
   for (const StoredFile& file : manifest.files) {

@@ -21,7 +21,8 @@ namespace fs = std::filesystem;
 
 Bytes bytes_of(const TensorSlice& slice) {
   Bytes bytes = size_of(slice.dtype);
-  for (const Block& range : slice.block) bytes *= static_cast<Bytes>(std::max<Index>(range.size, 0));
+  for (const Block& range : slice.block)
+    bytes *= static_cast<Bytes>(std::max<Index>(range.size, 0));
   return bytes;
 }
 
@@ -72,7 +73,8 @@ struct CheckpointWriter::Impl {
     const auto pages = static_cast<std::int64_t>(bytes / page);
     std::byte* data = copy.data();
 #pragma omp parallel for schedule(static)
-    for (std::int64_t i = 0; i < pages; ++i) data[i * static_cast<std::int64_t>(page)] = std::byte{0};
+    for (std::int64_t i = 0; i < pages; ++i)
+      data[i * static_cast<std::int64_t>(page)] = std::byte{0};
   }
 
   void start(const fs::path& to, std::int64_t of_step, std::span<const TensorSlice> tensors,
@@ -167,9 +169,9 @@ struct CheckpointWriter::Impl {
   Metadata metadata;
   SaveOptions options;
   bool yielding = false;
-  StoredFile shard;    // written by the job
-  Manifest manifest;   // on rank 0
-  std::string problem; // written by the job on rank 0
+  StoredFile shard;     // written by the job
+  Manifest manifest;    // on rank 0
+  std::string problem;  // written by the job on rank 0
   Storage copy;
   FileJob job;  // last: its end comes before that of what it uses
 };

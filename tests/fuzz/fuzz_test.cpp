@@ -1,6 +1,6 @@
-// Damaged input is refused with an Error or taken for what it is: it never crashes, reads beyond its
-// end, or passes for something else. SHOAL_FUZZ_SECONDS is the time of each test (0.8); a failure
-// prints the seed, and leaves the input in the file that it names.
+// Damaged input is refused with an Error or taken for what it is: it never crashes, reads beyond
+// its end, or passes for something else. SHOAL_FUZZ_SECONDS is the time of each test (0.8); a
+// failure prints the seed, and leaves the input in the file that it names.
 #include <gtest/gtest.h>
 #include <unistd.h>
 
@@ -41,7 +41,8 @@ double seconds_each() {
 }
 
 void write(const fs::path& path, const std::string& bytes) {
-  std::ofstream(path, std::ios::binary).write(bytes.data(), static_cast<std::streamsize>(bytes.size()));
+  std::ofstream(path, std::ios::binary)
+      .write(bytes.data(), static_cast<std::streamsize>(bytes.size()));
 }
 
 std::string read(const fs::path& path) {
@@ -63,7 +64,8 @@ class Fuzz : public ::testing::Test {
   }
 
   // Calls `take(damaged input)` until the time is over or it fails. Refusing with an Error is good.
-  void run(const std::vector<std::string>& inputs, const std::function<void(const std::string&)>& take) {
+  void run(const std::vector<std::string>& inputs,
+           const std::function<void(const std::string&)>& take) {
     Mutator mutator(testing::generator());
     const auto end = Clock::now() + std::chrono::duration<double>(seconds_each());
     while (Clock::now() < end && !HasFailure()) {
@@ -116,8 +118,8 @@ TEST_F(Fuzz, Safetensors) {
   });
 }
 
-// A checkpoint of two files, one of which is damaged: if verify finds nothing, the tensors are those
-// that were written.
+// A checkpoint of two files, one of which is damaged: if verify finds nothing, the tensors are
+// those that were written.
 TEST_F(Fuzz, Checkpoint) {
   const fs::path root = folder_ / "out";
   const fs::path folder = root / "step-00000007";
@@ -127,7 +129,8 @@ TEST_F(Fuzz, Checkpoint) {
       {"matrix", DType::f32, {6, 8}, {{0, 3}, {0, 8}}, numbers.data()},
       {"matrix", DType::f32, {6, 8}, {{3, 3}, {0, 8}}, numbers.data() + 24},
       {"vector", DType::f32, {12}, {{0, 12}}, numbers.data() + 48}};
-  save_checkpoint(world(), root, 7, slices, {{"name", "value"}, {"number", 0.5}, {"count", std::int64_t{3}}});
+  save_checkpoint(world(), root, 7, slices,
+                  {{"name", "value"}, {"number", 0.5}, {"count", std::int64_t{3}}});
   std::map<std::string, std::string> files;
   for (const auto& entry : fs::directory_iterator(folder)) {
     files[entry.path().filename().string()] = read(entry.path());
@@ -147,7 +150,8 @@ TEST_F(Fuzz, Checkpoint) {
   run(inputs, [&](const std::string& input) {
     auto file = files.begin();
     std::advance(file, static_cast<std::ptrdiff_t>(turn++ % files.size()));
-    for (const auto& [name, bytes] : files) write(folder / name, name == file->first ? input : bytes);
+    for (const auto& [name, bytes] : files)
+      write(folder / name, name == file->first ? input : bytes);
     const std::vector<std::string> problems = verify_checkpoint(folder);
     if (problems.empty()) {
       EXPECT_EQ(values(true), numbers) << "verify has accepted " << file->first;
@@ -168,15 +172,16 @@ TEST_F(Fuzz, Mesh) {
 }
 
 TEST_F(Fuzz, Tokenizer) {
-  run({"byte", "ids:50304", "char:10,32,33,97,98,99,228,8364,128031"}, [](const std::string& input) {
-    const auto tokenizer = models::Tokenizer::from_state(input);
-    EXPECT_EQ(models::Tokenizer::from_state(tokenizer.state()).state(), tokenizer.state());
-    EXPECT_GE(tokenizer.vocabulary(), 1);
-    EXPECT_LE(tokenizer.vocabulary(), 65536);
-    const std::int32_t last = static_cast<std::int32_t>(tokenizer.vocabulary()) - 1;
-    EXPECT_EQ(tokenizer.encode(tokenizer.decode(std::vector<std::int32_t>{0, last})),
-              (std::vector<std::int32_t>{0, last}));
-  });
+  run({"byte", "ids:50304", "char:10,32,33,97,98,99,228,8364,128031"},
+      [](const std::string& input) {
+        const auto tokenizer = models::Tokenizer::from_state(input);
+        EXPECT_EQ(models::Tokenizer::from_state(tokenizer.state()).state(), tokenizer.state());
+        EXPECT_GE(tokenizer.vocabulary(), 1);
+        EXPECT_LE(tokenizer.vocabulary(), 65536);
+        const std::int32_t last = static_cast<std::int32_t>(tokenizer.vocabulary()) - 1;
+        EXPECT_EQ(tokenizer.encode(tokenizer.decode(std::vector<std::int32_t>{0, last})),
+                  (std::vector<std::int32_t>{0, last}));
+      });
 }
 
 TEST_F(Fuzz, TokenFiles) {

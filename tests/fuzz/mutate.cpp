@@ -23,8 +23,9 @@ constexpr const char* numbers[] = {"0",
                                    "1e308",
                                    "1e999",
                                    "0.5"};
-constexpr const char* words[] = {"{", "}", "[", "]", ",", ":", "\"", "null", "true", "\"\"", "[]", "{}",
-                                 "\\u0000", "\xff\xfe", "=", "dp", "tp=", "__metadata__", "F32", "f64"};
+constexpr const char* words[] = {
+    "{",  "}",  "[",       "]",        ",", ":",  "\"",  "null",         "true", "\"\"",
+    "[]", "{}", "\\u0000", "\xff\xfe", "=", "dp", "tp=", "__metadata__", "F32",  "f64"};
 
 }  // namespace
 
@@ -32,7 +33,9 @@ std::size_t Mutator::below(std::size_t bound) { return bound == 0 ? 0 : random_(
 
 void Mutator::change_number(std::string& text) {
   std::vector<std::size_t> starts;
-  const auto digit = [&](std::size_t i) { return std::isdigit(static_cast<unsigned char>(text[i])) != 0; };
+  const auto digit = [&](std::size_t i) {
+    return std::isdigit(static_cast<unsigned char>(text[i])) != 0;
+  };
   for (std::size_t i = 0; i < text.size(); ++i) {
     if (digit(i) && (i == 0 || !digit(i - 1))) starts.push_back(i);
   }
@@ -60,25 +63,36 @@ void Mutator::damage_once(std::string& text, const std::string& other) {
     case 1:
       if (!text.empty()) text[at] = static_cast<char>(below(256));
       break;
-    case 2: text.resize(at); break;
-    case 3: text.erase(at, length); break;
-    case 4: text.insert(below(text.size() + 1), text.substr(at, length)); break;
+    case 2:
+      text.resize(at);
+      break;
+    case 3:
+      text.erase(at, length);
+      break;
+    case 4:
+      text.insert(below(text.size() + 1), text.substr(at, length));
+      break;
     case 5: {
       const std::size_t from = below(other.size());
       text.replace(at, length, other.substr(std::min(from, other.size()), length));
       break;
     }
-    case 6: text.insert(at, words[below(std::size(words))]); break;
+    case 6:
+      text.insert(at, words[below(std::size(words))]);
+      break;
     case 7: {
       // A binary length or count.
-      const std::uint64_t values[] = {0,       1,        7,          8,           100'000'000, 100'000'001,
-                                      1u << 31, ~0u,      ~0ull >> 1, 1ull << 63, ~0ull,       text.size()};
+      const std::uint64_t values[] = {0,           1,           7,        8,
+                                      100'000'000, 100'000'001, 1u << 31, ~0u,
+                                      ~0ull >> 1,  1ull << 63,  ~0ull,    text.size()};
       const std::uint64_t value = values[below(std::size(values))];
       const std::size_t place = below(2) == 0 ? 0 : at;
-      if (place + sizeof value <= text.size()) std::memcpy(text.data() + place, &value, sizeof value);
+      if (place + sizeof value <= text.size())
+        std::memcpy(text.data() + place, &value, sizeof value);
       break;
     }
-    default: change_number(text);
+    default:
+      change_number(text);
   }
 }
 

@@ -9,8 +9,8 @@
 namespace shoal::testing {
 
 /// Damages texts and bytes in the ways that files are damaged, and in those that parsers forget:
-/// flipped bits, cuts, pieces twice, missing or from elsewhere, numbers that are negative, huge or off
-/// by one. The same seed makes the same damages.
+/// flipped bits, cuts, pieces twice, missing or from elsewhere, numbers that are negative, huge or
+/// off by one. The same seed makes the same damages.
 class Mutator {
  public:
   explicit Mutator(std::mt19937_64 random) : random_(std::move(random)) {}

@@ -1,5 +1,5 @@
-// A checkpoint of one mesh is read on any other: the same bits, and no rank ever holds more than its
-// part. SHOAL_RESHARD=gpt2 takes GPT-2 124M instead of a small model.
+// A checkpoint of one mesh is read on any other: the same bits, and no rank ever holds more than
+// its part. SHOAL_RESHARD=gpt2 takes GPT-2 124M instead of a small model.
 #include <gtest/gtest.h>
 
 #include <algorithm>
@@ -62,8 +62,8 @@ void for_each_element(const Parameter& parameter, Visit&& visit) {
   }
 }
 
-// A sum over all elements of all tensors, each counted once, of a hash of place and bits: the same for
-// every way to divide them.
+// A sum over all elements of all tensors, each counted once, of a hash of place and bits: the same
+// for every way to divide them.
 std::uint64_t fingerprint(Gpt& model, Optimizer& optimizer) {
   const Mesh& mesh = model.mesh();
   std::uint64_t sum = 0;
@@ -73,9 +73,11 @@ std::uint64_t fingerprint(Gpt& model, Optimizer& optimizer) {
     std::uint64_t tensor = ++array << 56;
     for (const Parameter& parameter : model.parameter_list()) {
       tensor += std::uint64_t{1} << 40;
-      if (mesh.coordinate("dp") != 0 || (!parameter.sharded && mesh.coordinate("tp") != 0)) continue;
+      if (mesh.coordinate("dp") != 0 || (!parameter.sharded && mesh.coordinate("tp") != 0))
+        continue;
       for_each_element(parameter, [&](std::uint64_t global, Index local) {
-        sum += mix(mix(tensor + global) + std::bit_cast<std::uint32_t>(values[parameter.offset + local]));
+        sum += mix(mix(tensor + global) +
+                   std::bit_cast<std::uint32_t>(values[parameter.offset + local]));
       });
     }
   }
@@ -92,7 +94,8 @@ void fill_moments(Gpt& model, Optimizer& optimizer) {
     for_each_element(parameter, [&](std::uint64_t global, Index local) {
       const auto place = static_cast<std::size_t>(parameter.offset + local);
       const std::uint64_t bits = mix(tensor + global);
-      optimizer.first_moment()[place] = static_cast<float>(static_cast<std::int32_t>(bits)) * 1e-12F;
+      optimizer.first_moment()[place] =
+          static_cast<float>(static_cast<std::int32_t>(bits)) * 1e-12F;
       optimizer.second_moment()[place] = static_cast<float>(bits >> 40) * 1e-12F;
     });
   }
@@ -137,7 +140,8 @@ TEST(Reshard, AnyMeshReadsTheSameBitsAndNoRankTheWholeModel) {
   written = static_cast<std::uint64_t>(shared);
 
   const Index whole = 3 * parameter_count(config) * 4;
-  for (const char* text : {"tp=1", "tp=2", "dp=2", "tp=3", "dp=3", "tp=4", "dp=2,tp=4", "dp=4,tp=2"}) {
+  for (const char* text :
+       {"tp=1", "tp=2", "dp=2", "tp=3", "dp=3", "tp=4", "dp=2,tp=4", "dp=4,tp=2"}) {
     SCOPED_TRACE(text);
     const MeshShape shape = MeshShape::parse(text);
     // Every dp replica of the large model takes 2 GB: one mesh of 8 ranks is enough.

@@ -12,9 +12,9 @@ namespace shoal::models {
 
 /// A tensor of GPT-2 as other programs know it, and where it comes from.
 struct ExportedTensor {
-  std::string name;    ///< as in Hugging Face's file of gpt2: "h.0.attn.c_attn.weight"
+  std::string name;  ///< as in Hugging Face's file of gpt2: "h.0.attn.c_attn.weight"
   Shape shape;
-  std::string source;  ///< name in our checkpoint; empty: zeros (a bias, in a model without)
+  std::string source;       ///< name in our checkpoint; empty: zeros (a bias, in a model without)
   bool transposed = false;  ///< their Conv1D keeps [inputs, outputs], we [outputs, inputs]
 };
 
@@ -28,10 +28,10 @@ struct Exported {
   Bytes bytes = 0;
 };
 
-/// Writes the weights of a checkpoint as one safetensors file with GPT-2's usual names and layout, in
-/// f32, bf16 or f16; metadata {"format": "pt"}. Holds one tensor at a time in memory. The file appears
-/// under its name when it is whole. Throws UsageError if the checkpoint is not of a GPT or the type is
-/// none of these, Error if it cannot be read or written. Not collective.
+/// Writes the weights of a checkpoint as one safetensors file with GPT-2's usual names and layout,
+/// in f32, bf16 or f16; metadata {"format": "pt"}. Holds one tensor at a time in memory. The file
+/// appears under its name when it is whole. Throws UsageError if the checkpoint is not of a GPT or
+/// the type is none of these, Error if it cannot be read or written. Not collective.
 Exported export_gpt2(const Checkpoint& checkpoint, const std::filesystem::path& file, DType type);
 
 }  // namespace shoal::models
