@@ -5,8 +5,8 @@
 #include <optional>
 #include <string>
 
-#include <CLI/CLI.hpp>
 #include <fmt/format.h>
+#include <CLI/CLI.hpp>
 #include <shoal/collectives/all_reduce.hpp>
 #include <shoal/kernels/local/gemm.hpp>
 #include <shoal/models/trainer.hpp>
@@ -58,7 +58,8 @@ void print_plan(const TrainFlags& flags, const models::TrainOptions& options,
 }
 
 std::string size_text(double bytes) {
-  return bytes < 1e9 ? fmt::format("{:.1f} MB", bytes * 1e-6) : fmt::format("{:.2f} GB", bytes * 1e-9);
+  return bytes < 1e9 ? fmt::format("{:.1f} MB", bytes * 1e-6)
+                     : fmt::format("{:.2f} GB", bytes * 1e-9);
 }
 
 // What checkpoints at intervals will take of each rank's memory. Collective.

@@ -26,8 +26,8 @@ Metadata describe(const GptConfig& config) {
            std::string(config.precision == kernels::Precision::bf16 ? "bf16" : "fp32")}};
 }
 
-// Divides what several ranks hold alike, so that all of them write: dp replicas hold the same, and so
-// do the tp ranks for what is not divided over tp. Every rank comes to the same division.
+// Divides what several ranks hold alike, so that all of them write: dp replicas hold the same, and
+// so do the tp ranks for what is not divided over tp. Every rank comes to the same division.
 class Shares {
  public:
   explicit Shares(const Mesh& mesh)
@@ -37,8 +37,8 @@ class Shares {
         tp_rank_(mesh.coordinate("tp")),
         load_(static_cast<std::size_t>(dp_ * tp_)) {}
 
-  /// Adds this rank's slice of a tensor whose block lies at `data`: all of it, a part of its rows, or,
-  /// as one that another rank owns, nothing.
+  /// Adds this rank's slice of a tensor whose block lies at `data`: all of it, a part of its rows,
+  /// or, as one that another rank owns, nothing.
   void add(std::vector<TensorSlice>& slices, const std::string& name, const Parameter& parameter,
            const float* data) {
     TensorSlice slice{name, DType::f32, parameter.global, parameter.block, data, true};
@@ -46,7 +46,8 @@ class Shares {
     const int mine = parameter.sharded ? dp_rank_ : dp_rank_ * tp_ + tp_rank_;
     Block& rows = slice.block[0];
     const Index row = rows.size == 0 ? 0 : parameter.size / rows.size;
-    if (holders > 1 && parameter.global.size() >= divided_from && parameter.global[0] >= 16 * dp_ * tp_) {
+    if (holders > 1 && parameter.global.size() >= divided_from &&
+        parameter.global[0] >= 16 * dp_ * tp_) {
       const Block part = block_of(rows.size, holders, mine);
       slice.data = data + part.begin * row;
       rows = {rows.begin + part.begin, part.size};
@@ -69,7 +70,8 @@ class Shares {
       if (load(holder, ranks_each) < load(best, ranks_each)) best = holder;
     }
     for (int i = 0; i < ranks_each; ++i) {
-      load_[static_cast<std::size_t>(best * ranks_each + i)] += parameter.global.size() / ranks_each;
+      load_[static_cast<std::size_t>(best * ranks_each + i)] +=
+          parameter.global.size() / ranks_each;
     }
     return best;
   }

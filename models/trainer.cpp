@@ -253,8 +253,8 @@ ModelState Trainer::state() {
 void Trainer::save_at_interval() {
   const auto start = Clock::now();
   go_on_saving(true);
-  // One that is written beside the training appears, at the earliest, after the next step's loss has
-  // been looked at.
+  // One that is written beside the training appears, at the earliest, after the next step's loss
+  // has been looked at.
   if (!options_.async_checkpoints) require_sound_weights();
   try {
     if (options_.async_checkpoints) {

@@ -86,7 +86,8 @@ struct FileWriter::State {
   bool direct = false;  // past the page cache
   Descriptor file;
   Bytes piece;
-  std::unique_ptr<char, void (*)(void*)> stage{nullptr, std::free};  // what is not yet a whole piece
+  std::unique_ptr<char, void (*)(void*)> stage{nullptr,
+                                               std::free};  // what is not yet a whole piece
   Bytes staged = 0;
   Bytes bytes = 0;
   XXH64_state_t* hash = XXH64_createState();

@@ -15,8 +15,8 @@ namespace shoal {
 /// "FILE: No space left on device", with the cure for this errno.
 Error file_error(std::string_view operation, const std::filesystem::path& path, int code);
 
-/// Files from this size on are written past the page cache where the file system allows it: the copy
-/// into the cache and the later cleaning of it would take time from those who compute.
+/// Files from this size on are written past the page cache where the file system allows it: the
+/// copy into the cache and the later cleaning of it would take time from those who compute.
 inline constexpr Bytes large_file = Bytes{8} << 20;
 
 /// A new file for writing. Removing a file that is written in part is the caller's business.

@@ -8,8 +8,8 @@
 #include <map>
 #include <set>
 
-#include <nlohmann/json.hpp>
 #include <xxhash.h>
+#include <nlohmann/json.hpp>
 
 #include <shoal/runtime/error.hpp>
 
@@ -73,7 +73,8 @@ StoredBlock block_from_json(const Json& json) {
     const auto begin = range.at(0).get<Index>();
     const auto end = range.at(1).get<Index>();
     if (begin < 0 || end < begin) {
-      throw Error("checkpoint", "tensor " + stored.tensor + " has a block that ends before it begins");
+      throw Error("checkpoint",
+                  "tensor " + stored.tensor + " has a block that ends before it begins");
     }
     stored.block.push_back({begin, end - begin});
   }
@@ -172,8 +173,9 @@ std::string Manifest::text() const {
   for (const auto& [name, value] : metadata) values[name] = to_json(value);
   Json entries = Json::array();
   for (const StoredFile& file : files) entries.push_back(to_json(file));
-  Json json = {{"format", "shoal checkpoint"}, {"version", format_version}, {"step", step},
-               {"mesh", mesh},                 {"metadata", values},        {"files", entries}};
+  Json json = {
+      {"format", "shoal checkpoint"}, {"version", format_version}, {"step", step}, {"mesh", mesh},
+      {"metadata", values},           {"files", entries}};
   json[checksum_name] = checksum_of(json);
   return json.dump(1) + "\n";
 }
@@ -186,8 +188,8 @@ Manifest Manifest::parse(const std::string& text, const std::filesystem::path& p
     if (json.at("format") != "shoal checkpoint") throw Error("checkpoint", "of another format");
     version = json.at("version").get<int>();
     if (version != format_version) {
-      throw Error("checkpoint", "not of format version " + std::to_string(format_version) + " but " +
-                                    std::to_string(version));
+      throw Error("checkpoint", "not of format version " + std::to_string(format_version) +
+                                    " but " + std::to_string(version));
     }
     const auto checksum = json.at(checksum_name).get<std::string>();
     json.erase(checksum_name);

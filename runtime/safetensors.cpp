@@ -119,10 +119,11 @@ SafetensorsWriter::SafetensorsWriter(const std::filesystem::path& path,
     offset += tensor.bytes();
   }
   std::string text = header.dump();
-  // The data start at a multiple of 8; in a large file of a page, so that they need no copy on their
-  // way to the disk, nor when they are mapped.
+  // The data start at a multiple of 8; in a large file of a page, so that they need no copy on
+  // their way to the disk, nor when they are mapped.
   const std::uint64_t alignment = offset >= large_file ? 4096 : 8;
-  text.resize((length_bytes + text.size() + alignment - 1) / alignment * alignment - length_bytes, ' ');
+  text.resize((length_bytes + text.size() + alignment - 1) / alignment * alignment - length_bytes,
+              ' ');
   const auto length = static_cast<std::uint64_t>(text.size());
   state_.reset(new State{path, offset, FileWriter(path, length_bytes + length + offset)});
   state_->file.write(&length, length_bytes);
@@ -138,14 +139,15 @@ void SafetensorsWriter::write(const void* data, Bytes bytes) {
 
 FileDigest SafetensorsWriter::finish() {
   if (state_->written != state_->data_bytes) {
-    throw Error("write_safetensors", state_->path.string() + ": " + std::to_string(state_->written) +
-                                         " bytes of tensors were given, not " +
-                                         std::to_string(state_->data_bytes));
+    throw Error("write_safetensors",
+                state_->path.string() + ": " + std::to_string(state_->written) +
+                    " bytes of tensors were given, not " + std::to_string(state_->data_bytes));
   }
   return state_->file.finish();
 }
 
-FileDigest write_safetensors(const std::filesystem::path& path, std::span<const NamedTensor> tensors,
+FileDigest write_safetensors(const std::filesystem::path& path,
+                             std::span<const NamedTensor> tensors,
                              const std::map<std::string, std::string>& metadata) {
   SafetensorsWriter file(path, tensors, metadata);
   for (std::size_t i = 0; i < tensors.size();) {

@@ -81,11 +81,11 @@ class Trainer {
     double save_seconds = 0;
     double train_seconds = 0;  ///< of all steps, evaluation and checkpoints not counted
   };
-  /// Trains until max_iters updates are done. Writes checkpoints at intervals (if that fails it warns
-  /// and tries again at the next) and at the end. One that is still being written when the next is due,
-  /// or the training ends, is waited for. Throws Error, the same on all ranks, if a loss or
-  /// gradient is not finite, naming the step (no checkpoint is overwritten), or if the last checkpoint
-  /// cannot be written. Collective.
+  /// Trains until max_iters updates are done. Writes checkpoints at intervals (if that fails it
+  /// warns and tries again at the next) and at the end. One that is still being written when the
+  /// next is due, or the training ends, is waited for. Throws Error, the same on all ranks, if a
+  /// loss or gradient is not finite, naming the step (no checkpoint is overwritten), or if the last
+  /// checkpoint cannot be written. Collective.
   Result run(const Callbacks& callbacks);
 
   struct Losses {

@@ -56,13 +56,13 @@ void save_checkpoint(const Communicator& world, const std::filesystem::path& roo
 /// the folder is not there. Not collective.
 std::vector<std::int64_t> complete_checkpoints(const std::filesystem::path& root);
 
-/// The folders that `path` may mean, the newest first: itself if it is that of one checkpoint, or those
-/// in it. Throws UsageError if there are none. Not collective.
+/// The folders that `path` may mean, the newest first: itself if it is that of one checkpoint, or
+/// those in it. Throws UsageError if there are none. Not collective.
 std::vector<std::filesystem::path> checkpoint_folders(const std::filesystem::path& path);
 
-/// Everything that is wrong with the checkpoint in this folder, one sentence each; nothing if it is as
-/// it was written. Reads all of it: manifest, checksums, headers, that every element of every tensor is
-/// there once, and that no other file is. Not collective.
+/// Everything that is wrong with the checkpoint in this folder, one sentence each; nothing if it is
+/// as it was written. Reads all of it: manifest, checksums, headers, that every element of every
+/// tensor is there once, and that no other file is. Not collective.
 std::vector<std::string> verify_checkpoint(const std::filesystem::path& folder);
 
 /// A checkpoint on disk.
