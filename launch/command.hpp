@@ -35,6 +35,7 @@ class Command {
 std::unique_ptr<Command> make_train_command();
 std::unique_ptr<Command> make_generate_command();
 std::unique_ptr<Command> make_info_command();
+std::unique_ptr<Command> make_checkpoint_command();
 std::unique_ptr<Command> make_bench_command();
 
 }  // namespace shoal::launch

@@ -61,7 +61,7 @@ std::string HelpFormatter::make_option(const CLI::Option* option, bool is_positi
 std::string HelpFormatter::make_group(std::string group, bool is_positional,
                                       std::vector<const CLI::Option*> options) const {
   // CLI11 puts two blank lines between groups.
-  const bool first = group == get_label("Options");
+  const bool first = is_positional || group == get_label("Options");
   const std::string text = Formatter::make_group(std::move(group), is_positional, std::move(options));
   return first ? text : text.substr(text.find_first_not_of('\n'));
 }

@@ -64,6 +64,7 @@ int main(int argc, char** argv) {
   std::vector<std::unique_ptr<Command>> commands;
   commands.push_back(make_train_command());
   commands.push_back(make_generate_command());
+  commands.push_back(make_checkpoint_command());
   commands.push_back(make_info_command());
 #ifdef SHOAL_HAS_BENCH
   commands.push_back(make_bench_command());

@@ -5,11 +5,12 @@
 #include <optional>
 #include <string>
 
-#include <CLI/CLI.hpp>
 #include <fmt/format.h>
+#include <CLI/CLI.hpp>
 #include <shoal/collectives/all_reduce.hpp>
 #include <shoal/kernels/local/gemm.hpp>
 #include <shoal/models/trainer.hpp>
+#include <shoal/runtime/error.hpp>
 #include <shoal/runtime/flight_recorder.hpp>
 #include <shoal/runtime/isa.hpp>
 #include <shoal/runtime/topology.hpp>
@@ -57,6 +58,33 @@ void print_plan(const TrainFlags& flags, const models::TrainOptions& options,
   std::fflush(stdout);
 }
 
+std::string size_text(double bytes) {
+  return bytes < 1e9 ? fmt::format("{:.1f} MB", bytes * 1e-6)
+                     : fmt::format("{:.2f} GB", bytes * 1e-9);
+}
+
+// What checkpoints at intervals will take of each rank's memory. Collective.
+void print_checkpoints(const Communicator& world, const models::TrainOptions& options,
+                       const models::Trainer& trainer) {
+  auto bytes = static_cast<std::int64_t>(trainer.copy_memory());
+  all_reduce(world, &bytes, &bytes, 1, DType::i64, ReduceOp::max);
+  if (world.rank() != 0 || options.checkpoint_interval == 0) return;
+  fmt::print("save    every {} steps to {}, {}\n", options.checkpoint_interval,
+             options.out_dir.string(),
+             bytes == 0 ? "while training waits"
+                        : "from a copy of " + size_text(static_cast<double>(bytes)) + " a rank");
+  std::fflush(stdout);
+}
+
+// What the run's checkpoints have cost.
+void print_saved(const models::Trainer::Result& result) {
+  if (result.saves == 0) return;
+  const double all = result.train_seconds + result.save_seconds;
+  fmt::print("saved   {} checkpoint{}; training stood still for {:.2f} s of {:.1f} s ({:.1f} %)\n",
+             result.saves, result.saves == 1 ? "" : "s", result.save_seconds, all,
+             all > 0 ? 100 * result.save_seconds / all : 0.0);
+}
+
 class TrainCommand : public Command {
  public:
   void add_to(CLI::App& program) override {
@@ -71,7 +99,7 @@ class TrainCommand : public Command {
     flight::set_folder(flags_.out_dir);
     std::optional<models::ModelCheckpoint> checkpoint;
     if (flags_.resume) {
-      checkpoint = models::ModelCheckpoint::open(world, flags_.out_dir);
+      checkpoint = open_to_resume(world);
       flags_ = resumed_flags(*app_, flags_, checkpoint->metadata());
     }
     const MeshShape shape = choose_mesh(flags_.mesh, world.size(), flags_.n_head);
@@ -94,6 +122,7 @@ class TrainCommand : public Command {
     StepLog log(world, flags_.log_json, flags_.resume);
     Progress progress(Progress::parse_mode(flags_.progress), trainer->step(), options.max_iters,
                       flags_.log_interval);
+    print_checkpoints(world, options, *trainer);
     if (speaks && checkpoint) fmt::print("resumed at step {}\n", trainer->step());
 
     models::Trainer::Callbacks callbacks;
@@ -107,6 +136,7 @@ class TrainCommand : public Command {
     progress.finish();
 
     if (speaks) {
+      print_saved(result);
       fmt::print("{} after {} steps; checkpoint in {}\n", result.stopped ? "stopped" : "done",
                  result.steps, flags_.out_dir);
       std::fflush(stdout);
@@ -119,6 +149,15 @@ class TrainCommand : public Command {
   }
 
  private:
+  // A folder without a checkpoint is an error: a wrong --out-dir should not begin a second run.
+  models::ModelCheckpoint open_to_resume(const Communicator& world) const {
+    try {
+      return models::ModelCheckpoint::open(world, flags_.out_dir);
+    } catch (const UsageError& error) {
+      throw UsageError("--resume", error.message(), "leave out --resume to begin anew");
+    }
+  }
+
   TrainFlags flags_;
 };
 

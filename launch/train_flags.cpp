@@ -87,6 +87,8 @@ void add_flags(CLI::App& app, TrainFlags& flags) {
       "steps between checkpoints; 0: only at the end; default: eval-interval")
       ->default_str("");
   add("keep-checkpoints", flags.keep_checkpoints, "N", "checkpoints that stay");
+  add_switch("checkpoint-async", flags.checkpoint_async,
+             "write them from a copy in memory while training goes on");
   app.add_flag("--resume", flags.resume,
                "go on from the newest checkpoint in out-dir, on any mesh; flags that are not given "
                "are those of the run that wrote it")
@@ -146,6 +148,7 @@ models::TrainOptions TrainFlags::training(Index vocabulary) const {
   options.out_dir = out_dir;
   options.checkpoint_interval = checkpoint_interval < 0 ? eval_interval : checkpoint_interval;
   options.keep_checkpoints = keep_checkpoints;
+  options.async_checkpoints = checkpoint_async;
   return options;
 }
 

@@ -40,6 +40,7 @@ struct TrainFlags {
   std::string out_dir = "out";
   std::int64_t checkpoint_interval = -1;  ///< -1: eval_interval
   int keep_checkpoints = 2;
+  bool checkpoint_async = true;
   bool resume = false;
 
   std::string mesh;

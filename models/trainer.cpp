@@ -102,7 +102,12 @@ Trainer::Trainer(const TrainOptions& options, const Mesh& mesh, const Dataset& d
       optimizer_(model_, options_.optimizer),
       share_(block_of(options_.batch_size, mesh.axis("dp").size(), mesh.coordinate("dp"))),
       inputs_(static_cast<std::size_t>(share_.size * options_.model.block_size)),
-      targets_(inputs_.size()) {}
+      targets_(inputs_.size()),
+      writer_(mesh.all()) {
+  if (options_.async_checkpoints && saves_at_intervals()) {
+    writer_.reserve(copy_bytes(model_, &optimizer_));
+  }
+}
 
 Trainer::Trainer(const TrainOptions& options, const Mesh& mesh, const Dataset& data)
     : Trainer(options, mesh, data, Fresh{}) {
@@ -150,8 +155,10 @@ TokenBatch Trainer::draw(Split split, std::uint64_t step, Index first_sequence) 
   return {share_.size, time, inputs_.data(), targets_.data(), share_.begin};
 }
 
-void Trainer::require_finite(double value, const char* what) const {
+void Trainer::require_finite(double value, const char* what) {
   if (std::isfinite(value)) return;
+  // Weights of an earlier step had a finite loss; those of this step do not appear.
+  if (writer_.busy() && writer_.step() < step_) go_on_saving(true);
   std::string kept = "no checkpoint was written yet";
   if (options_.out_dir.empty()) {
     kept.clear();
@@ -166,7 +173,7 @@ void Trainer::require_finite(double value, const char* what) const {
               "lower --learning-rate, or raise --warmup-iters");
 }
 
-StepReport Trainer::train_step(bool stop, bool& stop_agreed) {
+StepReport Trainer::train_step(bool stop, Agreed& agreed) {
   const auto start = Clock::now();
   const Seconds communication = trace::communication_time();
   StepReport report;
@@ -176,8 +183,9 @@ StepReport Trainer::train_step(bool stop, bool& stop_agreed) {
   const double tokens =
       static_cast<double>(options_.batch_size * options_.model.block_size * options_.grad_accum);
   // Rank 0 of each tp group gives its loss, so that the sum over all ranks counts each token once;
-  // in the same message the ranks agree whether to stop.
-  double sums[2] = {0, stop ? 1.0 : 0.0};
+  // in the same message the ranks agree whether to stop, and whether all have done their part of a
+  // checkpoint.
+  double sums[3] = {0, stop ? 1.0 : 0.0, writer_.ready() ? 0.0 : 1.0};
   model_.zero_gradients();
   for (Index micro = 0; micro < options_.grad_accum; ++micro) {
     const TokenBatch batch = draw(Split::train, static_cast<std::uint64_t>(step_),
@@ -187,8 +195,8 @@ StepReport Trainer::train_step(bool stop, bool& stop_agreed) {
         static_cast<std::uint64_t>(step_ * options_.grad_accum + micro));
   }
   if (mesh_.coordinate("tp") != 0) sums[0] = 0;
-  all_reduce(mesh_.all(), sums, sums, 2, DType::f64, ReduceOp::sum);
-  stop_agreed = sums[1] > 0;
+  all_reduce(mesh_.all(), sums, sums, 3, DType::f64, ReduceOp::sum);
+  agreed = {sums[1] > 0, sums[2] == 0};
   report.loss = sums[0] / tokens;
   require_finite(*report.loss, "loss");
 
@@ -231,46 +239,98 @@ void Trainer::require_sound_weights() {
   require_finite(loss, "loss");
 }
 
-void Trainer::save() {
+bool Trainer::saves_at_intervals() const {
+  return !options_.out_dir.empty() && options_.checkpoint_interval > 0 &&
+         options_.checkpoint_interval < options_.max_iters;
+}
+
+ModelState Trainer::state() {
+  return {step_, &optimizer_, &data_.tokenizer(), options_.metadata, options_.keep_checkpoints};
+}
+
+// A full disk may be cleared before the next interval; the weights in memory are worth more than an
+// early end.
+void Trainer::save_at_interval() {
+  const auto start = Clock::now();
+  go_on_saving(true);
+  // One that is written beside the training appears, at the earliest, after the next step's loss
+  // has been looked at.
+  if (!options_.async_checkpoints) require_sound_weights();
+  try {
+    if (options_.async_checkpoints) {
+      const trace::Span span("start checkpoint", trace::Category::io);
+      start_saving(writer_, options_.out_dir, model_, state());
+    } else {
+      const trace::Span span("save checkpoint", trace::Category::io);
+      save_model(options_.out_dir, model_, state());
+      saved_step_ = step_;
+      ++result_.saves;
+    }
+  } catch (const Error& error) {
+    log::warning(error.message() + " (training goes on)");
+  }
+  result_.save_seconds += seconds_since(start);
+}
+
+// The next stage of the checkpoint under way, or all that are left.
+void Trainer::go_on_saving(bool to_the_end) {
+  if (!writer_.busy()) return;
+  const trace::Span span(to_the_end ? "wait for checkpoint" : "agree on checkpoint",
+                         trace::Category::io);
+  try {
+    if (to_the_end) {
+      writer_.finish();
+    } else {
+      writer_.advance();
+    }
+  } catch (const Error& error) {
+    log::warning(error.message() + " (training goes on)");
+    return;
+  }
+  if (writer_.busy()) return;
+  saved_step_ = writer_.step();
+  ++result_.saves;
+}
+
+void Trainer::save_at_end() {
+  if (options_.out_dir.empty()) return;
+  go_on_saving(true);
+  if (saved_step_ == step_) return;
+  require_sound_weights();
   const trace::Span span("save checkpoint", trace::Category::io);
-  save_model(options_.out_dir, model_,
-             {step_, &optimizer_, &data_.tokenizer(), options_.metadata,
-              options_.keep_checkpoints});
+  save_model(options_.out_dir, model_, state());
   saved_step_ = step_;
+  ++result_.saves;
 }
 
 Trainer::Result Trainer::run(const Callbacks& callbacks) {
   const auto report_step = [&](const StepReport& report) {
     if (callbacks.on_step) callbacks.on_step(report);
   };
-  bool stop = false;
-  while (step_ < options_.max_iters && !stop) {
+  result_ = {};
+  Agreed agreed;
+  while (step_ < options_.max_iters && !agreed.stop) {
     std::optional<Losses> losses;
     if (options_.eval_interval > 0 && step_ % options_.eval_interval == 0) losses = evaluate();
-    StepReport report = train_step(callbacks.should_stop && callbacks.should_stop(), stop);
+    StepReport report = train_step(callbacks.should_stop && callbacks.should_stop(), agreed);
+    result_.train_seconds += report.step_ms * 1e-3;
     if (losses) {
       report.train_loss = losses->train;
       report.val_loss = losses->validation;
     }
     report_step(report);
-    const bool last = stop || step_ == options_.max_iters;
-    if (!last && !options_.out_dir.empty() && options_.checkpoint_interval > 0 &&
-        step_ % options_.checkpoint_interval == 0) {
-      require_sound_weights();
-      try {
-        save();
-      } catch (const Error& error) {
-        // A full disk may be cleared before the next interval; the weights in memory are worth more
-        // than an early end.
-        log::warning(error.message() + " (training goes on)");
-      }
+    if (agreed.files_ready) {
+      const auto start = Clock::now();
+      go_on_saving(false);
+      result_.save_seconds += seconds_since(start);
+    }
+    const bool last = agreed.stop || step_ == options_.max_iters;
+    if (!last && saves_at_intervals() && step_ % options_.checkpoint_interval == 0) {
+      save_at_interval();
     }
   }
-  if (!options_.out_dir.empty() && saved_step_ != step_) {
-    require_sound_weights();
-    save();
-  }
-  if (!stop && options_.eval_interval > 0) {
+  save_at_end();
+  if (!agreed.stop && options_.eval_interval > 0) {
     const Losses losses = evaluate();
     StepReport report;
     report.step = step_;
@@ -279,7 +339,9 @@ Trainer::Result Trainer::run(const Callbacks& callbacks) {
     report.val_loss = losses.validation;
     report_step(report);
   }
-  return {step_, stop};
+  result_.steps = step_;
+  result_.stopped = agreed.stop;
+  return result_;
 }
 
 }  // namespace shoal::models

@@ -20,28 +20,6 @@ namespace fs = std::filesystem;
 
 constexpr const char* operation = "checkpoint";
 
-// The folders that `path` may mean, the best first.
-std::vector<fs::path> candidates(const fs::path& path) {
-  std::error_code code;
-  if (!fs::is_directory(path, code)) {
-    throw UsageError(operation, path.string() + ": " + (code ? code.message() : "not a folder"),
-                     "name the folder of a checkpoint, or the one that holds them");
-  }
-  if (fs::exists(path / manifest_name, code) || step_of(path) >= 0) return {path};
-  std::vector<fs::path> folders;
-  for (const auto& entry : fs::directory_iterator(path, code)) {
-    if (step_of(entry.path()) >= 0) folders.push_back(entry.path());
-  }
-  if (code) throw UsageError("", file_error(operation, path, code.value()).message());
-  std::sort(folders.begin(), folders.end(),
-            [](const fs::path& a, const fs::path& b) { return step_of(a) > step_of(b); });
-  if (folders.empty()) {
-    throw UsageError(operation, path.string() + ": holds no checkpoint",
-                     "name a folder that shoal train has written with --out-dir");
-  }
-  return folders;
-}
-
 void verify_file(const fs::path& path, const StoredFile& file) {
   const FileDigest digest = digest_file(path);
   if (digest.bytes != file.bytes || digest.xxh64 != file.xxh64) {
@@ -211,7 +189,7 @@ Checkpoint Checkpoint::open(const Communicator& world, const fs::path& path,
   std::string list;
   together(world, [&] {
     if (world.rank() != 0) return;
-    for (const fs::path& folder : candidates(path)) list += folder.string() + '\0';
+    for (const fs::path& folder : checkpoint_folders(path)) list += folder.string() + '\0';
   });
   list = broadcast_text(world, list);
   for (std::size_t at = 0; at < list.size();) {
@@ -274,6 +252,14 @@ double Checkpoint::number(const std::string& key) const {
 
 const std::map<std::string, Checkpoint::TensorInfo>& Checkpoint::tensors() const noexcept {
   return impl_->tensors;
+}
+
+std::vector<Checkpoint::FileInfo> Checkpoint::files() const {
+  std::vector<FileInfo> files;
+  for (const StoredFile& file : impl_->manifest.files) {
+    files.push_back({file.name, file.bytes, file.xxh64, file.blocks.size()});
+  }
+  return files;
 }
 
 bool Checkpoint::contains(const std::string& name) const { return impl_->tensors.count(name) > 0; }

@@ -7,11 +7,18 @@
 
 #include <algorithm>
 #include <cerrno>
+#include <cstdint>
+#include <cstdlib>
 #include <cstring>
+#include <utility>
 #include <vector>
 
 namespace shoal {
 namespace {
+
+constexpr Bytes plain_piece = Bytes{1} << 20;
+constexpr Bytes direct_piece = Bytes{4} << 20;
+constexpr Bytes direct_alignment = 4096;  // of memory, offsets and lengths with O_DIRECT
 
 std::string_view cure_for(int code) {
   switch (code) {
@@ -36,14 +43,20 @@ std::string_view cure_for(int code) {
 
 class Descriptor {
  public:
+  explicit Descriptor(int number) : number_(number) {}
   Descriptor(const char* operation, const std::filesystem::path& path, int flags)
-      : number_(::open(path.c_str(), flags | O_CLOEXEC)) {
+      : number_(::open(path.c_str(), flags | O_CLOEXEC, 0666)) {
     if (number_ < 0) throw file_error(operation, path, errno);
   }
   Descriptor(const Descriptor&) = delete;
   Descriptor& operator=(const Descriptor&) = delete;
-  ~Descriptor() { ::close(number_); }
+  ~Descriptor() { close(); }
   int number() const { return number_; }
+  /// 0 or errno.
+  int close() {
+    const int number = std::exchange(number_, -1);
+    return number < 0 || ::close(number) == 0 ? 0 : errno;
+  }
 
  private:
   int number_;
@@ -69,48 +82,104 @@ Error file_error(std::string_view operation, const std::filesystem::path& path, 
   return Error(operation, path.string() + ": " + std::strerror(code), cure_for(code));
 }
 
-struct FileWriter::Hash {
-  XXH64_state_t* state = XXH64_createState();
-  Hash() { XXH64_reset(state, 0); }
-  Hash(const Hash&) = delete;
-  Hash& operator=(const Hash&) = delete;
-  ~Hash() { XXH64_freeState(state); }
+struct FileWriter::State {
+  bool direct = false;  // past the page cache
+  Descriptor file;
+  Bytes piece;
+  std::unique_ptr<char, void (*)(void*)> stage{nullptr,
+                                               std::free};  // what is not yet a whole piece
+  Bytes staged = 0;
+  Bytes bytes = 0;
+  XXH64_state_t* hash = XXH64_createState();
+
+  State(const std::filesystem::path& path, bool large)
+      : file(open_new(path, large, direct)), piece(direct ? direct_piece : plain_piece) {
+    XXH64_reset(hash, 0);
+    if (direct) stage.reset(static_cast<char*>(std::aligned_alloc(direct_alignment, piece)));
+    direct = stage != nullptr;
+  }
+  State(const State&) = delete;
+  State& operator=(const State&) = delete;
+  ~State() { XXH64_freeState(hash); }
+
+  static Descriptor open_new(const std::filesystem::path& path, bool large, bool& direct) {
+    const int flags = O_WRONLY | O_CREAT | O_TRUNC;
+    const int number = large ? ::open(path.c_str(), flags | O_DIRECT | O_CLOEXEC, 0666) : -1;
+    direct = number >= 0;
+    return direct ? Descriptor(number) : Descriptor("write", path, flags);
+  }
 };
 
-FileWriter::FileWriter(const std::filesystem::path& path)
-    : path_(path),
-      descriptor_(::open(path.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0666)),
-      hash_(std::make_unique<Hash>()) {
-  if (descriptor_ < 0) throw file_error("write", path_, errno);
+FileWriter::FileWriter(const std::filesystem::path& path, Bytes expected)
+    : path_(path), state_(std::make_unique<State>(path, expected >= large_file)) {
+  if (expected < large_file) return;
+  // A full disk shows now, not after a minute of writing. Some file systems cannot.
+  if (::fallocate(state_->file.number(), 0, 0, static_cast<off_t>(expected)) != 0 &&
+      (errno == ENOSPC || errno == EDQUOT || errno == EFBIG || errno == EIO)) {
+    throw file_error("write", path_, errno);
+  }
 }
 
-FileWriter::~FileWriter() {
-  if (descriptor_ >= 0) ::close(descriptor_);
+FileWriter::~FileWriter() = default;
+
+void FileWriter::put(const char* data, Bytes bytes) {
+  while (bytes > 0) {
+    const ssize_t taken = ::write(state_->file.number(), data, bytes);
+    if (taken < 0 && errno == EINTR) continue;
+    if (taken < 0 && errno == EINVAL && state_->direct) {
+      leave_direct_mode();
+      continue;
+    }
+    if (taken <= 0) throw file_error("write", path_, taken < 0 ? errno : ENOSPC);
+    data += taken;
+    bytes -= static_cast<Bytes>(taken);
+  }
+}
+
+void FileWriter::leave_direct_mode() {
+  const int flags = ::fcntl(state_->file.number(), F_GETFL);
+  if (flags < 0 || ::fcntl(state_->file.number(), F_SETFL, flags & ~O_DIRECT) != 0) {
+    throw file_error("write", path_, errno);
+  }
+  state_->direct = false;
 }
 
 void FileWriter::write(const void* data, Bytes bytes) {
+  State& state = *state_;
   const char* next = static_cast<const char*>(data);
   while (bytes > 0) {
-    // The kernel takes at most 2 GiB at a time. A piece that stays in the cache is also hashed there.
-    const Bytes piece = std::min(bytes, Bytes{1} << 20);
-    const ssize_t taken = ::write(descriptor_, next, piece);
-    if (taken < 0 && errno == EINTR) continue;
-    if (taken <= 0) throw file_error("write", path_, taken < 0 ? errno : ENOSPC);
-    const auto count = static_cast<Bytes>(taken);
-    XXH64_update(hash_->state, next, count);
+    // A piece that stays in the cache is also hashed there.
+    Bytes count = std::min(bytes, state.piece);
+    const bool aligned = reinterpret_cast<std::uintptr_t>(next) % direct_alignment == 0;
+    if (!state.stage || (state.staged == 0 && count == state.piece && aligned)) {
+      put(next, count);
+    } else {
+      count = std::min(count, state.piece - state.staged);
+      std::memcpy(state.stage.get() + state.staged, next, count);
+      state.staged += count;
+      if (state.staged == state.piece) {
+        put(state.stage.get(), state.piece);
+        state.staged = 0;
+      }
+    }
+    XXH64_update(state.hash, next, count);
     next += count;
     bytes -= count;
-    bytes_ += count;
+    state.bytes += count;
   }
 }
 
 FileDigest FileWriter::finish() {
-  if (::fsync(descriptor_) != 0) throw file_error("write", path_, errno);
+  State& state = *state_;
+  if (state.staged > 0) {
+    // The last piece need not be a multiple of the disk's blocks.
+    if (state.direct) leave_direct_mode();
+    put(state.stage.get(), state.staged);
+  }
+  if (::fsync(state.file.number()) != 0) throw file_error("write", path_, errno);
   // Network file systems may report a full disk only here.
-  const int closed = ::close(descriptor_);
-  descriptor_ = -1;
-  if (closed != 0) throw file_error("write", path_, errno);
-  return {bytes_, XXH64_digest(hash_->state)};
+  if (const int code = state.file.close(); code != 0) throw file_error("write", path_, code);
+  return {state.bytes, XXH64_digest(state.hash)};
 }
 
 void sync_directory(const std::filesystem::path& path) {

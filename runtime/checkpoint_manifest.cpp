@@ -1,11 +1,14 @@
 #include "checkpoint_manifest.hpp"
 
+#include <algorithm>
 #include <charconv>
 #include <cmath>
 #include <cstdio>
+#include <limits>
 #include <map>
 #include <set>
 
+#include <xxhash.h>
 #include <nlohmann/json.hpp>
 
 #include <shoal/runtime/error.hpp>
@@ -17,7 +20,8 @@ namespace {
 
 using Json = nlohmann::ordered_json;
 
-constexpr int format_version = 1;
+constexpr int format_version = 2;
+constexpr const char* checksum_name = "xxh64";
 constexpr Bytes manifest_limit = Bytes{1} << 30;
 
 std::string hexadecimal(std::uint64_t value) {
@@ -57,6 +61,8 @@ Json to_json(const StoredFile& file) {
           {"blocks", blocks}};
 }
 
+void check_size(const StoredBlock& stored);
+
 StoredBlock block_from_json(const Json& json) {
   StoredBlock stored;
   stored.tensor = json.at("tensor").get<std::string>();
@@ -65,8 +71,14 @@ StoredBlock block_from_json(const Json& json) {
   stored.key = json.at("key").get<std::string>();
   for (const Json& range : json.at("block")) {
     const auto begin = range.at(0).get<Index>();
-    stored.block.push_back({begin, range.at(1).get<Index>() - begin});
+    const auto end = range.at(1).get<Index>();
+    if (begin < 0 || end < begin) {
+      throw Error("checkpoint",
+                  "tensor " + stored.tensor + " has a block that ends before it begins");
+    }
+    stored.block.push_back({begin, end - begin});
   }
+  check_size(stored);
   if (static_cast<int>(stored.block.size()) != stored.global.dims()) {
     throw Error("checkpoint", "tensor " + stored.tensor + " has a block of " +
                                   std::to_string(stored.block.size()) + " dimensions");
@@ -109,6 +121,12 @@ MetadataValue metadata_from_json(const Json& json) {
   return json.get<std::int64_t>();
 }
 
+// Of what the manifest says, not of its white space.
+std::string checksum_of(const Json& json) {
+  const std::string text = json.dump(1);
+  return hexadecimal(XXH64(text.data(), text.size(), 0));
+}
+
 bool overlap(const StoredBlock& a, const StoredBlock& b) {
   for (std::size_t dim = 0; dim < a.block.size(); ++dim) {
     if (a.block[dim].end() <= b.block[dim].begin || b.block[dim].end() <= a.block[dim].begin) {
@@ -118,10 +136,24 @@ bool overlap(const StoredBlock& a, const StoredBlock& b) {
   return true;
 }
 
+// Fits, since the global shape does.
 Index elements_of(const StoredBlock& stored) {
   Index elements = 1;
   for (const Block& range : stored.block) elements *= range.size;
   return elements;
+}
+
+// Throws Error if the elements of a tensor cannot be counted or addressed.
+void check_size(const StoredBlock& stored) {
+  Index elements = 1;
+  for (int dim = 0; dim < stored.global.dims(); ++dim) {
+    Index next = 0;
+    if (__builtin_mul_overflow(elements, std::max<Index>(stored.global[dim], 1), &next) ||
+        next > std::numeric_limits<Index>::max() / 8) {
+      throw Error("checkpoint", "the shape of tensor " + stored.tensor + " overflows");
+    }
+    elements = next;
+  }
 }
 
 }  // namespace
@@ -141,18 +173,27 @@ std::string Manifest::text() const {
   for (const auto& [name, value] : metadata) values[name] = to_json(value);
   Json entries = Json::array();
   for (const StoredFile& file : files) entries.push_back(to_json(file));
-  const Json json = {{"format", "shoal checkpoint"}, {"version", format_version}, {"step", step},
-                     {"mesh", mesh},                 {"metadata", values},        {"files", entries}};
+  Json json = {
+      {"format", "shoal checkpoint"}, {"version", format_version}, {"step", step}, {"mesh", mesh},
+      {"metadata", values},           {"files", entries}};
+  json[checksum_name] = checksum_of(json);
   return json.dump(1) + "\n";
 }
 
 Manifest Manifest::parse(const std::string& text, const std::filesystem::path& path) {
   const char* cure = "use another checkpoint";
+  int version = format_version;
   try {
-    const Json json = Json::parse(text);
-    if (json.at("format") != "shoal checkpoint" || json.at("version") != format_version) {
-      throw Error("checkpoint", "not of format version " + std::to_string(format_version));
+    Json json = Json::parse(text);
+    if (json.at("format") != "shoal checkpoint") throw Error("checkpoint", "of another format");
+    version = json.at("version").get<int>();
+    if (version != format_version) {
+      throw Error("checkpoint", "not of format version " + std::to_string(format_version) +
+                                    " but " + std::to_string(version));
     }
+    const auto checksum = json.at(checksum_name).get<std::string>();
+    json.erase(checksum_name);
+    if (checksum != checksum_of(json)) throw Error("checkpoint", "its checksum is not its own");
     Manifest manifest;
     manifest.step = json.at("step").get<std::int64_t>();
     manifest.mesh = json.at("mesh").get<std::string>();
@@ -172,6 +213,10 @@ Manifest Manifest::parse(const std::string& text, const std::filesystem::path& p
     throw Error("checkpoint", path.string() + ": damaged or cut short (no manifest of a checkpoint)",
                 cure);
   } catch (const Error& failure) {
+    if (version != format_version) {
+      throw Error("checkpoint", path.string() + ": " + failure.message(),
+                  "use the version of Shoal that wrote it, or another checkpoint");
+    }
     throw Error("checkpoint", path.string() + ": damaged (" + failure.message() + ")", cure);
   }
 }
@@ -217,9 +262,13 @@ std::int64_t step_of(const std::filesystem::path& folder) {
   return code == std::errc() && end == name.data() + name.size() ? step : -1;
 }
 
-Manifest load_manifest(const std::filesystem::path& folder) {
+Manifest read_manifest(const std::filesystem::path& folder) {
   const std::filesystem::path path = folder / manifest_name;
-  Manifest manifest = Manifest::parse(read_file(path, manifest_limit), path);
+  return Manifest::parse(read_file(path, manifest_limit), path);
+}
+
+Manifest load_manifest(const std::filesystem::path& folder) {
+  Manifest manifest = read_manifest(folder);
   for (const StoredFile& file : manifest.files) {
     std::error_code code;
     const auto bytes = std::filesystem::file_size(folder / file.name, code);

@@ -50,7 +50,9 @@ struct Manifest {
 std::filesystem::path folder_of(const std::filesystem::path& root, std::int64_t step);
 /// The step of a folder's name, or -1.
 std::int64_t step_of(const std::filesystem::path& folder);
-/// The manifest of a checkpoint's folder. Throws Error if it is not there, or a file has not the size
+/// The manifest of a checkpoint's folder. Throws Error if it is not there or not sound.
+Manifest read_manifest(const std::filesystem::path& folder);
+/// The same, and a look at the files. Throws Error also if one is not there, or has not the size
 /// that the manifest says.
 Manifest load_manifest(const std::filesystem::path& folder);
 

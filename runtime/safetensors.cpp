@@ -92,8 +92,16 @@ std::uint64_t bytes_of(const std::filesystem::path& path, const std::string& nam
 
 }  // namespace
 
-FileDigest write_safetensors(const std::filesystem::path& path, std::span<const NamedTensor> tensors,
-                             const std::map<std::string, std::string>& metadata) {
+struct SafetensorsWriter::State {
+  std::filesystem::path path;
+  Bytes data_bytes;
+  FileWriter file;
+  Bytes written = 0;
+};
+
+SafetensorsWriter::SafetensorsWriter(const std::filesystem::path& path,
+                                     std::span<const NamedTensor> tensors,
+                                     const std::map<std::string, std::string>& metadata) {
   nlohmann::ordered_json header = nlohmann::ordered_json::object();
   if (!metadata.empty()) header["__metadata__"] = metadata;
   std::set<std::string> names{"__metadata__"};
@@ -111,13 +119,44 @@ FileDigest write_safetensors(const std::filesystem::path& path, std::span<const 
     offset += tensor.bytes();
   }
   std::string text = header.dump();
-  text.resize((text.size() + 7) / 8 * 8, ' ');  // the data then starts at a multiple of 8
-
-  FileWriter file(path);
+  // The data start at a multiple of 8; in a large file of a page, so that they need no copy on
+  // their way to the disk, nor when they are mapped.
+  const std::uint64_t alignment = offset >= large_file ? 4096 : 8;
+  text.resize((length_bytes + text.size() + alignment - 1) / alignment * alignment - length_bytes,
+              ' ');
   const auto length = static_cast<std::uint64_t>(text.size());
-  file.write(&length, sizeof length);
-  file.write(text.data(), text.size());
-  for (const NamedTensor& tensor : tensors) file.write(tensor.data, tensor.bytes());
+  state_.reset(new State{path, offset, FileWriter(path, length_bytes + length + offset)});
+  state_->file.write(&length, length_bytes);
+  state_->file.write(text.data(), text.size());
+}
+
+SafetensorsWriter::~SafetensorsWriter() = default;
+
+void SafetensorsWriter::write(const void* data, Bytes bytes) {
+  state_->written += bytes;
+  state_->file.write(data, bytes);
+}
+
+FileDigest SafetensorsWriter::finish() {
+  if (state_->written != state_->data_bytes) {
+    throw Error("write_safetensors",
+                state_->path.string() + ": " + std::to_string(state_->written) +
+                    " bytes of tensors were given, not " + std::to_string(state_->data_bytes));
+  }
+  return state_->file.finish();
+}
+
+FileDigest write_safetensors(const std::filesystem::path& path,
+                             std::span<const NamedTensor> tensors,
+                             const std::map<std::string, std::string>& metadata) {
+  SafetensorsWriter file(path, tensors, metadata);
+  for (std::size_t i = 0; i < tensors.size();) {
+    // Tensors that lie side by side go out together.
+    const auto* data = static_cast<const char*>(tensors[i].data);
+    Bytes bytes = tensors[i++].bytes();
+    while (i < tensors.size() && tensors[i].data == data + bytes) bytes += tensors[i++].bytes();
+    file.write(data, bytes);
+  }
   return file.finish();
 }
 

@@ -145,6 +145,14 @@ class CheckpointTest : public ::testing::Test {
   fs::path root_;
 };
 
+void replace(const fs::path& path, const std::string& from, const std::string& to) {
+  std::ifstream in(path);
+  std::string text{std::istreambuf_iterator<char>(in), {}};
+  const std::size_t at = text.find(from);
+  ASSERT_NE(at, std::string::npos);
+  std::ofstream(path) << text.replace(at, from.size(), to);
+}
+
 TEST_F(CheckpointTest, AnyLayoutReadsWhatAnyOtherWrote) {
   for (const int written : {0, 1}) {
     save(written, Layout{written});
@@ -252,6 +260,11 @@ TEST_F(CheckpointTest, FallsBackToThePreviousOneWhenTheNewestIsDamaged) {
       {"truncated manifest", [&] { fs::resize_file(manifest, fs::file_size(manifest) / 2); },
        "damaged"},
       {"missing manifest", [&] { fs::remove(manifest); }, "No such file"},
+      {"manifest of another version",
+       [&] { replace(manifest, "\"version\": 2", "\"version\": 7"); },
+       "not of format version 2 but 7"},
+      {"manifest that lies", [&] { replace(manifest, "\"step\": 2", "\"step\": 3"); }, "checksum"},
+      {"garbage for a manifest", [&] { std::ofstream(manifest) << "\x7f{[\"not JSON"; }, "damaged"},
   };
   for (const auto& [what, how, reason] : damages) {
     SCOPED_TRACE(what);

@@ -9,6 +9,7 @@
 #include <shoal/models/optimizer.hpp>
 #include <shoal/models/tokenizer.hpp>
 #include <shoal/runtime/checkpoint.hpp>
+#include <shoal/runtime/checkpoint_writer.hpp>
 
 namespace shoal::models {
 
@@ -25,6 +26,15 @@ struct ModelState {
 /// mesh. Throws the same Error on all ranks if any rank cannot write; then what was there before
 /// stays.
 void save_model(const std::filesystem::path& root, Gpt& model, const ModelState& state);
+
+/// The same while training goes on (see CheckpointWriter::start). Returns once all is copied.
+void start_saving(CheckpointWriter& writer, const std::filesystem::path& root, Gpt& model,
+                  const ModelState& state);
+/// What start_saving copies on this rank. `optimizer` may be null.
+Bytes copy_bytes(Gpt& model, Optimizer* optimizer);
+
+/// The form of the model in a checkpoint. Throws UsageError if it is not of a GPT.
+GptConfig config_of(const Checkpoint& checkpoint);
 
 /// A model on disk, opened; it can be loaded on any mesh.
 class ModelCheckpoint {

@@ -30,6 +30,7 @@ struct TrainOptions {
   std::filesystem::path out_dir;  ///< root of the checkpoints; empty: none are written
   std::int64_t checkpoint_interval = 2000;  ///< steps; 0: only at the end
   int keep_checkpoints = 2;
+  bool async_checkpoints = true;  ///< write those at intervals, from a copy, while training goes on
   Metadata metadata;              ///< kept in the checkpoints
 };
 
@@ -74,11 +75,17 @@ class Trainer {
   struct Result {
     std::int64_t steps = 0;  ///< updates that the weights have seen
     bool stopped = false;    ///< by should_stop
+    std::int64_t saves = 0;  ///< checkpoints written by this run
+    /// That training stood still for them on this rank: for copying, agreeing and waiting. The last
+    /// one, after training, is not in it.
+    double save_seconds = 0;
+    double train_seconds = 0;  ///< of all steps, evaluation and checkpoints not counted
   };
-  /// Trains until max_iters updates are done. Writes checkpoints at intervals (if that fails it warns
-  /// and tries again at the next) and at the end. Throws Error, the same on all ranks, if a loss or
-  /// gradient is not finite, naming the step (no checkpoint is overwritten), or if the last checkpoint
-  /// cannot be written. Collective.
+  /// Trains until max_iters updates are done. Writes checkpoints at intervals (if that fails it
+  /// warns and tries again at the next) and at the end. One that is still being written when the
+  /// next is due, or the training ends, is waited for. Throws Error, the same on all ranks, if a
+  /// loss or gradient is not finite, naming the step (no checkpoint is overwritten), or if the last
+  /// checkpoint cannot be written. Collective.
   Result run(const Callbacks& callbacks);
 
   struct Losses {
@@ -90,18 +97,29 @@ class Trainer {
 
   Gpt& model() noexcept { return model_; }
   Optimizer& optimizer() noexcept { return optimizer_; }
+  /// Memory of this rank's copy of what a checkpoint at an interval holds; 0 if there are none.
+  Bytes copy_memory() const noexcept { return writer_.reserved(); }
   /// Updates done.
   std::int64_t step() const noexcept { return step_; }
 
  private:
   struct Fresh {};
   Trainer(const TrainOptions& options, const Mesh& mesh, const Dataset& data, Fresh);
-  StepReport train_step(bool stop, bool& stop_agreed);
+  // What the ranks have agreed upon in a step.
+  struct Agreed {
+    bool stop = false;
+    bool files_ready = false;  // all have done their part of the checkpoint under way
+  };
+  StepReport train_step(bool stop, Agreed& agreed);
   TokenBatch draw(Split split, std::uint64_t step, Index first_sequence);
   double mean_loss(Split split);
   void require_sound_weights();
-  void save();
-  void require_finite(double value, const char* what) const;
+  bool saves_at_intervals() const;
+  ModelState state();
+  void save_at_interval();
+  void save_at_end();
+  void go_on_saving(bool to_the_end);
+  void require_finite(double value, const char* what);
 
   TrainOptions options_;
   const Mesh& mesh_;
@@ -111,7 +129,9 @@ class Trainer {
   Block share_;  ///< of the batch's sequences, this dp group's
   std::vector<std::int32_t> inputs_, targets_;
   std::int64_t step_ = 0;
+  CheckpointWriter writer_;
   std::optional<std::int64_t> saved_step_;
+  Result result_;
 };
 
 }  // namespace shoal::models

@@ -56,6 +56,15 @@ void save_checkpoint(const Communicator& world, const std::filesystem::path& roo
 /// the folder is not there. Not collective.
 std::vector<std::int64_t> complete_checkpoints(const std::filesystem::path& root);
 
+/// The folders that `path` may mean, the newest first: itself if it is that of one checkpoint, or
+/// those in it. Throws UsageError if there are none. Not collective.
+std::vector<std::filesystem::path> checkpoint_folders(const std::filesystem::path& path);
+
+/// Everything that is wrong with the checkpoint in this folder, one sentence each; nothing if it is
+/// as it was written. Reads all of it: manifest, checksums, headers, that every element of every
+/// tensor is there once, and that no other file is. Not collective.
+std::vector<std::string> verify_checkpoint(const std::filesystem::path& folder);
+
 /// A checkpoint on disk.
 class Checkpoint {
  public:
@@ -63,6 +72,13 @@ class Checkpoint {
   struct TensorInfo {
     DType dtype = DType::f32;
     Shape shape;
+  };
+  /// A file of the checkpoint, as the manifest has it.
+  struct FileInfo {
+    std::string name;
+    std::uint64_t bytes = 0;
+    std::uint64_t xxh64 = 0;
+    std::size_t blocks = 0;  ///< of tensors
   };
   struct OpenOptions {
     bool verify = true;  ///< read every file once, the ranks sharing the work, and compare checksums
@@ -92,6 +108,8 @@ class Checkpoint {
 
   const std::map<std::string, TensorInfo>& tensors() const noexcept;
   bool contains(const std::string& name) const;
+  /// In the order of the ranks that wrote them.
+  std::vector<FileInfo> files() const;
 
   /// Copies the block of a tensor to `to`, dense and row-major, from whatever files hold it. If `type`
   /// is not the stored one both must be floating point, and elements are converted, rounding to

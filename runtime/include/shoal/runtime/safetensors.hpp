@@ -40,6 +40,27 @@ struct FileDigest {
 FileDigest write_safetensors(const std::filesystem::path& path, std::span<const NamedTensor> tensors,
                              const std::map<std::string, std::string>& metadata = {});
 
+/// Writes a safetensors file bit by bit, for tensors that should not all be in memory at once.
+class SafetensorsWriter {
+ public:
+  /// Writes the header; the tensors' data pointers are not looked at. Throws Error as
+  /// write_safetensors does.
+  SafetensorsWriter(const std::filesystem::path& path, std::span<const NamedTensor> tensors,
+                    const std::map<std::string, std::string>& metadata = {});
+  SafetensorsWriter(const SafetensorsWriter&) = delete;
+  SafetensorsWriter& operator=(const SafetensorsWriter&) = delete;
+  ~SafetensorsWriter();
+
+  /// The next bytes of the tensors, in their order.
+  void write(const void* data, Bytes bytes);
+  /// Syncs the file to the disk. Throws Error unless all bytes of all tensors have been written.
+  FileDigest finish();
+
+ private:
+  struct State;
+  std::unique_ptr<State> state_;
+};
+
 /// A safetensors file, mapped into memory: nothing is read before it is looked at.
 class SafetensorsFile {
  public:

@@ -1,0 +1,159 @@
+#include "checkpoint_stages.hpp"
+
+#include <fcntl.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <cstdio>
+#include <map>
+
+#include <shoal/runtime/error.hpp>
+
+#include "checkpoint_file.hpp"
+
+namespace shoal {
+namespace {
+
+namespace fs = std::filesystem;
+
+constexpr const char* operation = save_operation;
+// Hidden, so that nobody takes what is half written for a checkpoint.
+constexpr const char* unfinished_prefix = ".unfinished-";
+
+void check_slice(const TensorSlice& slice) {
+  bool fits = static_cast<int>(slice.block.size()) == slice.global.dims();
+  for (int dim = 0; fits && dim < slice.global.dims(); ++dim) {
+    const Block& range = slice.block[static_cast<std::size_t>(dim)];
+    fits = range.begin >= 0 && range.size >= 0 && range.end() <= slice.global[dim];
+  }
+  if (!fits) {
+    throw Error(operation, "the block of tensor " + slice.name + " is out of its shape " +
+                               slice.global.text());
+  }
+}
+
+void write_manifest(const fs::path& folder, const Manifest& manifest) {
+  for (const StoredFile& file : manifest.files) {
+    std::error_code code;
+    if (fs::file_size(folder / file.name, code) != file.bytes || code) {
+      throw Error(operation, (folder / file.name).string() + ": not to be seen from rank 0",
+                  "use a folder on a file system that all hosts share");
+    }
+  }
+  const std::string text = manifest.text();
+  FileWriter file(folder / manifest_name);
+  file.write(text.data(), text.size());
+  file.finish();
+  sync_directory(folder);
+}
+
+// Gives the folder its name. A checkpoint of the same step, from an earlier run, changes places
+// with it in one move, so that there is one under that name at every moment; then it goes.
+void give_name(const fs::path& unfinished, const fs::path& folder) {
+  std::error_code code;
+  if (!fs::exists(folder, code)) {
+    fs::rename(unfinished, folder, code);
+    if (code) throw file_error(operation, folder, code.value());
+    sync_directory(folder.parent_path());
+    return;
+  }
+  if (::renameat2(AT_FDCWD, unfinished.c_str(), AT_FDCWD, folder.c_str(), RENAME_EXCHANGE) == 0) {
+    sync_directory(folder.parent_path());
+    fs::remove_all(unfinished, code);
+    return;
+  }
+  if (errno != EINVAL && errno != ENOSYS) throw file_error(operation, folder, errno);
+  // Not on this file system (NFS): put it aside for the moment between two moves.
+  const fs::path aside = unfinished.string() + "-replaced";
+  fs::rename(folder, aside, code);
+  if (code) throw file_error(operation, folder, code.value());
+  fs::rename(unfinished, folder, code);
+  if (code) {
+    std::error_code ignored;
+    fs::rename(aside, folder, ignored);
+    throw file_error(operation, folder, code.value());
+  }
+  sync_directory(folder.parent_path());
+  fs::remove_all(aside, code);
+}
+
+// Old ones make way for the one of `step`. Later ones stay: they are damaged, or this run would not
+// have begun before them, and must not count for those to keep. Returns what could not be removed.
+std::string remove_old(const fs::path& root, std::int64_t step, int keep_last) {
+  std::vector<std::int64_t> steps = complete_checkpoints(root);
+  steps.erase(std::upper_bound(steps.begin(), steps.end(), step), steps.end());
+  const auto keep = static_cast<std::size_t>(std::max(keep_last, 1));
+  std::string problem;
+  for (std::size_t i = 0; i + keep < steps.size(); ++i) {
+    // Hidden first: a run that is killed meanwhile leaves nothing that looks damaged.
+    const fs::path hidden = unfinished_folder(root, steps[i]).string() + "-removed";
+    std::error_code code;
+    fs::rename(folder_of(root, steps[i]), hidden, code);
+    if (!code) fs::remove_all(hidden, code);
+    if (code) {
+      problem = "old checkpoint " + folder_of(root, steps[i]).string() +
+                " could not be removed: " + code.message();
+    }
+  }
+  return problem;
+}
+
+}  // namespace
+
+fs::path unfinished_folder(const fs::path& root, std::int64_t step) {
+  return root / (unfinished_prefix + folder_of(root, step).filename().string());
+}
+
+void remove_unfinished(const fs::path& root) {
+  std::error_code code;
+  for (const auto& entry : fs::directory_iterator(root, code)) {
+    if (entry.path().filename().string().rfind(unfinished_prefix, 0) == 0) {
+      fs::remove_all(entry.path(), code);
+    }
+  }
+}
+
+void make_folder(const fs::path& folder) {
+  std::error_code code;
+  fs::create_directories(folder, code);
+  if (code) throw file_error(operation, folder, code.value());
+}
+
+StoredFile write_shard(const fs::path& folder, Rank rank, std::span<const TensorSlice> slices) {
+  StoredFile file;
+  std::vector<NamedTensor> tensors;
+  std::map<std::string, int> uses;
+  for (const TensorSlice& slice : slices) {
+    if (!slice.owner) continue;
+    check_slice(slice);
+    std::vector<Index> extents;
+    for (const Block& range : slice.block) extents.push_back(range.size);
+    const int use = uses[slice.name]++;
+    const std::string key = use == 0 ? slice.name : slice.name + ":" + std::to_string(use);
+    tensors.push_back({key, slice.dtype, Shape(std::span<const Index>(extents)), slice.data});
+    file.blocks.push_back({slice.name, slice.dtype, slice.global, slice.block, key});
+  }
+  if (tensors.empty()) return file;
+  char name[40];
+  std::snprintf(name, sizeof name, "shard-%05d.safetensors", rank);
+  file.name = name;
+  const FileDigest digest = write_safetensors(folder / file.name, tensors);
+  file.bytes = digest.bytes;
+  file.xxh64 = digest.xxh64;
+  return file;
+}
+
+std::string what_is_kept(const fs::path& root) {
+  const std::vector<std::int64_t> steps = complete_checkpoints(root);
+  if (steps.empty()) return "; there is no earlier checkpoint in " + root.string();
+  return "; the previous checkpoint " + folder_of(root, steps.back()).string() + " is kept";
+}
+
+std::string publish(const fs::path& root, const Manifest& manifest, int keep_last) {
+  const fs::path unfinished = unfinished_folder(root, manifest.step);
+  write_manifest(unfinished, manifest);
+  give_name(unfinished, folder_of(root, manifest.step));
+  return remove_old(root, manifest.step, keep_last);
+}
+
+}  // namespace shoal

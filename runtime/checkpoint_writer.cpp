@@ -1,0 +1,229 @@
+#include <shoal/runtime/checkpoint_writer.hpp>
+
+#include <algorithm>
+#include <cstring>
+#include <string>
+#include <vector>
+
+#include <shoal/runtime/buffer.hpp>
+#include <shoal/runtime/error.hpp>
+#include <shoal/runtime/log.hpp>
+#include <shoal/runtime/trace.hpp>
+
+#include "checkpoint_agree.hpp"
+#include "checkpoint_stages.hpp"
+#include "file_job.hpp"
+
+namespace shoal {
+namespace {
+
+namespace fs = std::filesystem;
+
+Bytes bytes_of(const TensorSlice& slice) {
+  Bytes bytes = size_of(slice.dtype);
+  for (const Block& range : slice.block)
+    bytes *= static_cast<Bytes>(std::max<Index>(range.size, 0));
+  return bytes;
+}
+
+// Copies the owned slices to `to`, side by side, and lets them point there.
+void copy_owned(std::vector<TensorSlice>& slices, std::byte* to) {
+  struct Piece {
+    std::byte* to;
+    const std::byte* from;
+    Bytes bytes;
+  };
+  // All threads share the work evenly, however tensors differ in size.
+  constexpr Bytes largest_piece = Bytes{4} << 20;
+  std::vector<Piece> pieces;
+  for (TensorSlice& slice : slices) {
+    if (!slice.owner) continue;
+    const auto* from = static_cast<const std::byte*>(slice.data);
+    const Bytes bytes = bytes_of(slice);
+    for (Bytes done = 0; done < bytes; done += largest_piece) {
+      pieces.push_back({to + done, from + done, std::min(largest_piece, bytes - done)});
+    }
+    slice.data = to;
+    to += bytes;
+  }
+  const auto count = static_cast<std::int64_t>(pieces.size());
+#pragma omp parallel for schedule(static)
+  for (std::int64_t i = 0; i < count; ++i) {
+    const Piece& piece = pieces[static_cast<std::size_t>(i)];
+    std::memcpy(piece.to, piece.from, piece.bytes);
+  }
+}
+
+}  // namespace
+
+struct CheckpointWriter::Impl {
+  enum class Stage { idle, shards, manifest };
+  enum class From { copy, slices };
+
+  explicit Impl(const Communicator& communicator) : world(communicator) {}
+
+  bool first() const { return world.rank() == 0; }
+
+  void reserve(Bytes bytes) {
+    if (bytes <= copy.bytes()) return;
+    copy = Storage();
+    copy = Storage(bytes, Memory::local);
+    // Pages that are written for the first time now need not be made while training waits.
+    constexpr Bytes page = 4096;
+    const auto pages = static_cast<std::int64_t>(bytes / page);
+    std::byte* data = copy.data();
+#pragma omp parallel for schedule(static)
+    for (std::int64_t i = 0; i < pages; ++i)
+      data[i * static_cast<std::int64_t>(page)] = std::byte{0};
+  }
+
+  void start(const fs::path& to, std::int64_t of_step, std::span<const TensorSlice> tensors,
+             const Metadata& with, const SaveOptions& how, From from) {
+    root = to;
+    step = of_step;
+    metadata = with;
+    options = how;
+    yielding = from == From::copy;
+    problem.clear();
+    slices.assign(tensors.begin(), tensors.end());
+    stage = Stage::shards;
+    try {
+      together(world, [&] {
+        if (first()) {
+          make_folder(root);
+          remove_unfinished(root);
+          make_folder(unfinished());
+        }
+        if (from != From::copy) return;
+        const trace::Span span("copy for checkpoint", trace::Category::io, copy_bytes(slices));
+        reserve(copy_bytes(slices));
+        copy_owned(slices, copy.data());
+      });
+    } catch (const Error& failure) {
+      give_up(failure);
+    }
+    job.start(
+        [this] {
+          const trace::Span span("write shard", trace::Category::io, copy_bytes(slices));
+          // On a network file system this host may not know of the folder yet.
+          make_folder(unfinished());
+          shard = write_shard(unfinished(), world.rank(), slices);
+        },
+        yielding);
+  }
+
+  void advance() {
+    try {
+      together(world, [&] { job.wait(); });
+      if (stage == Stage::shards) {
+        collect();
+      } else {
+        stage = Stage::idle;
+        if (!problem.empty()) log::warning(problem);
+      }
+    } catch (const Error& failure) {
+      give_up(failure);
+    }
+  }
+
+  // Rank 0 learns what all have written, and begins to write the manifest.
+  void collect() {
+    const std::vector<std::string> shards =
+        gather_texts(world, shard.name.empty() ? "" : shard.text());
+    together(world, [&] {
+      if (!first()) return;
+      manifest = {step, options.mesh, metadata, {}};
+      for (const std::string& text : shards) {
+        if (!text.empty()) manifest.files.push_back(StoredFile::parse(text));
+      }
+      manifest.check_cover(save_operation);
+      job.start(
+          [this] {
+            const trace::Span span("publish checkpoint", trace::Category::io);
+            problem = publish(root, manifest, options.keep_last);
+          },
+          yielding);
+    });
+    stage = Stage::manifest;
+  }
+
+  // All ranks are here, with the same words and no file work left, unless one of them has died.
+  [[noreturn]] void give_up(const Error& failure) {
+    std::string kept;
+    if (first()) {
+      std::error_code ignored;
+      fs::remove_all(unfinished(), ignored);
+      kept = what_is_kept(root);
+    }
+    stage = Stage::idle;
+    throw Error(save_operation, failure.message() + broadcast_text(world, kept));
+  }
+
+  fs::path unfinished() const { return unfinished_folder(root, step); }
+
+  const Communicator& world;
+  Stage stage = Stage::idle;
+  fs::path root;
+  std::int64_t step = 0;
+  std::vector<TensorSlice> slices;
+  Metadata metadata;
+  SaveOptions options;
+  bool yielding = false;
+  StoredFile shard;     // written by the job
+  Manifest manifest;    // on rank 0
+  std::string problem;  // written by the job on rank 0
+  Storage copy;
+  FileJob job;  // last: its end comes before that of what it uses
+};
+
+CheckpointWriter::CheckpointWriter(const Communicator& world)
+    : impl_(std::make_unique<Impl>(world)) {}
+
+CheckpointWriter::~CheckpointWriter() {
+  if (!busy()) return;
+  try {
+    impl_->job.wait();
+  } catch (const std::exception&) {
+    // It is given up anyway.
+  }
+  std::error_code ignored;
+  if (impl_->first()) fs::remove_all(impl_->unfinished(), ignored);
+}
+
+Bytes CheckpointWriter::copy_bytes(std::span<const TensorSlice> slices) {
+  Bytes bytes = 0;
+  for (const TensorSlice& slice : slices) bytes += slice.owner ? bytes_of(slice) : 0;
+  return bytes;
+}
+
+void CheckpointWriter::reserve(Bytes bytes) { impl_->reserve(bytes); }
+Bytes CheckpointWriter::reserved() const noexcept { return impl_->copy.bytes(); }
+
+void CheckpointWriter::start(const fs::path& root, std::int64_t step,
+                             std::span<const TensorSlice> slices, const Metadata& metadata,
+                             const SaveOptions& options) {
+  finish();
+  impl_->start(root, step, slices, metadata, options, Impl::From::copy);
+}
+
+bool CheckpointWriter::busy() const noexcept { return impl_->stage != Impl::Stage::idle; }
+std::int64_t CheckpointWriter::step() const noexcept { return impl_->step; }
+bool CheckpointWriter::ready() const noexcept { return impl_->job.done(); }
+
+void CheckpointWriter::advance() {
+  if (busy()) impl_->advance();
+}
+
+void CheckpointWriter::finish() {
+  while (busy()) impl_->advance();
+}
+
+void save_checkpoint(const Communicator& world, const fs::path& root, std::int64_t step,
+                     std::span<const TensorSlice> slices, const Metadata& metadata,
+                     const SaveOptions& options) {
+  CheckpointWriter writer(world);
+  writer.impl_->start(root, step, slices, metadata, options, CheckpointWriter::Impl::From::slices);
+  writer.finish();
+}
+
+}  // namespace shoal
