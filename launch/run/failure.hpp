@@ -1,0 +1,21 @@
+// Which rank failed first, from what mpirun or srun say at the end.
+#pragma once
+
+#include <optional>
+#include <string>
+
+namespace shoal::launch {
+
+/// The rank that failed first.
+struct RankFailure {
+  int rank = -1;
+  std::string host;  ///< empty: not told
+  int status = 0;    ///< exit status; 128 + N if signal N killed it
+  /// "rank 3 on node7 was killed by signal 9 (Killed)".
+  std::string text() const;
+};
+
+/// Finds it in the text of mpirun or srun; nothing if that tells of no failed rank.
+std::optional<RankFailure> find_failure(const std::string& starter_text);
+
+}  // namespace shoal::launch
