@@ -82,6 +82,8 @@ int main(int argc, char** argv) {
   commands.push_back(make_generate_command());
   commands.push_back(make_info_command());
   commands.push_back(make_run_command());
+  commands.push_back(make_doctor_command());
+  commands.push_back(make_probe_command());
 #ifdef SHOAL_HAS_BENCH
   commands.push_back(make_bench_command());
 #endif

@@ -21,15 +21,15 @@ int signal_named(const std::string& name) {
 
 }  // namespace
 
+std::string status_text(const std::string& who, int status) {
+  if (status <= 128 || status >= 128 + 65) return fmt::format("{} ended with status {}", who, status);
+  const char* name = strsignal(status - 128);
+  return fmt::format("{} was killed by signal {} ({})", who, status - 128,
+                     name != nullptr ? name : "unknown");
+}
+
 std::string RankFailure::text() const {
-  const std::string who =
-      fmt::format("rank {}{}", rank, host.empty() ? "" : " on " + host);
-  if (status > 128 && status < 128 + 65) {
-    const char* name = strsignal(status - 128);
-    return fmt::format("{} was killed by signal {} ({})", who, status - 128,
-                       name != nullptr ? name : "unknown");
-  }
-  return fmt::format("{} ended with status {}", who, status);
+  return status_text(fmt::format("rank {}{}", rank, host.empty() ? "" : " on " + host), status);
 }
 
 std::optional<RankFailure> find_failure(const std::string& text) {

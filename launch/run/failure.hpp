@@ -6,6 +6,9 @@
 
 namespace shoal::launch {
 
+/// "rank 3 was killed by signal 9 (Killed)" or "rank 3 ended with status 7".
+std::string status_text(const std::string& who, int status);
+
 /// The rank that failed first.
 struct RankFailure {
   int rank = -1;
@@ -15,7 +18,8 @@ struct RankFailure {
   std::string text() const;
 };
 
-/// Finds it in the text of mpirun or srun; nothing if that tells of no failed rank.
+/// Finds it in the text of mpirun or srun; nothing if that tells of no failed rank. (Open MPI 4 loses
+/// the line that names it now and then; its exit status is right all the same.)
 std::optional<RankFailure> find_failure(const std::string& starter_text);
 
 }  // namespace shoal::launch

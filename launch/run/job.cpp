@@ -299,7 +299,10 @@ JobEnd run_job(const JobLine& job, const JobOptions& options, SignalQueue& signa
     if (end.failure && options.starter == Starter::srun) end.status = end.failure->status;
     if (end.user_signal != 0) end.status = 128 + end.user_signal;
   }
-  screen.finish(end.status != 0 && end.user_signal == 0, end.failure.has_value());
+  // "Primary job terminated normally" says no more than the status does.
+  const bool known = end.failure.has_value() ||
+                     screen.starter_text().find("Primary job ") != std::string::npos;
+  screen.finish(end.status != 0 && end.user_signal == 0, known);
   return end;
 }
 

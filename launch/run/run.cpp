@@ -233,8 +233,7 @@ class RunCommand : public Command {
       const bool final = end.status == 0 || end.status == 2 || end.user_signal != 0;
       if (!final) {
         fmt::print(stderr, "shoal run: {}\n",
-                   end.failure ? end.failure->text()
-                               : fmt::format("the job ended with status {}", end.status));
+                   end.failure ? end.failure->text() : status_text("a rank", end.status));
       }
       if (final || restart == restarts_) return end.status;
       const std::string change = change_for_restart(job);
