@@ -45,7 +45,7 @@ rejects 'nowhere' "$shoal" generate --checkpoint nowhere
 rejects 'nowhere' "$mpirun" -n 2 "$shoal" generate --checkpoint nowhere
 
 # Help, for 80 columns.
-for sub in '' train generate info bench; do
+for sub in '' train generate info bench run doctor; do
   # shellcheck disable=SC2086
   accepts 'help' "$shoal" $sub --help
   wide=$(printf '%s\n' "$output" | awk 'length($0) > 80')

@@ -69,7 +69,7 @@ CONF
       >>"$cluster_dir/slurm.conf"
     cluster_i=$((cluster_i + 1))
   done
-  echo "PartitionName=all Nodes=ALL Default=YES MaxTime=10 State=UP" >>"$cluster_dir/slurm.conf"
+  echo "PartitionName=all Nodes=ALL Default=YES MaxTime=INFINITE State=UP" >>"$cluster_dir/slurm.conf"
 }
 
 # A node has its own host name, /dev/shm and folder for temporary files, as machines have: PMIx and

@@ -48,17 +48,17 @@ same_loss() {
   accepts 'done after 10 steps' env OMP_NUM_THREADS=1 "$shoal" train $model --out-dir one --log-json one.json
 
   # The example, as a user would send it; two nodes of its own choice.
-  run sbatch --wait --output=example.log "$SHOAL_SOURCE/launch/slurm/train.sbatch" $model \
+  run timeout 60 sbatch --wait --output=example.log "$SHOAL_SOURCE/launch/slurm/train.sbatch" $model \
     --out-dir example --log-json example.json
-  output="$output$(cat example.log)"
+  output=$(printf '%s\n' "$output" && cat example.log)
   [ "$status" -eq 0 ] || fail "launch/slurm/train.sbatch ends with status $status"
   printf '%s\n' "$output" | grep -q '^shoal run: 4 ranks on 2 hosts' || fail "not 4 ranks on 2 nodes"
   same_loss example.json
 
   # Plain mpirun in a batch job.
   printf '#!/bin/sh\nexec mpirun -n 4 --map-by core --bind-to core -x OMP_NUM_THREADS=1 "$SHOAL" train "$@"\n' >mpirun.sbatch
-  run sbatch --wait --nodes=2 --ntasks=4 --output=mpirun.log mpirun.sbatch $model --out-dir mpirun --log-json mpirun.json
-  output="$output$(cat mpirun.log)"
+  run timeout 60 sbatch --wait --nodes=2 --ntasks=4 --output=mpirun.log mpirun.sbatch $model --out-dir mpirun --log-json mpirun.json
+  output=$(printf '%s\n' "$output" && cat mpirun.log)
   [ "$status" -eq 0 ] || fail "mpirun under sbatch ends with status $status"
   same_loss mpirun.json
 
