@@ -11,7 +11,7 @@ namespace {
 using Json = nlohmann::ordered_json;
 
 constexpr double mib = 1 << 20;
-constexpr double smallest_shm = 256 * mib;      // Docker's default of 64 MiB is too small for MPI
+constexpr double smallest_shm = 256 * mib;       // Docker's default of 64 MiB is too small for MPI
 constexpr double smallest_memlock = 1024 * mib;  // registered buffers of an RDMA network
 constexpr double smallest_free = 512 * mib;
 constexpr double clock_apart = 0.05, clock_wrong = 1.0;  // logs in a wrong order; tokens expired
@@ -36,24 +36,23 @@ void judge_software(Judge& judge, const Json& facts, const Json& first) {
 void judge_memory(Judge& judge, const Json& facts) {
   const double shm = facts.value("shm_bytes", 0.0);
   const bool enough = shm >= smallest_shm;
-  judge.add("shared memory", enough ? Mark::good : Mark::bad,
-            bytes_in_words(shm) + " in /dev/shm",
+  judge.add("shared memory", enough ? Mark::good : Mark::bad, bytes_in_words(shm) + " in /dev/shm",
             enough ? "" : "mount -o remount,size=50% /dev/shm; in Docker: --shm-size=2g");
   const std::string pages = facts.value("huge_pages", "");
   const bool small_pages = pages == "never" || pages == "deny";
   judge.add("huge pages", small_pages ? Mark::advice : Mark::good,
             pages.empty() ? "the kernel does not tell" : pages + " for shared memory",
-            small_pages
-                ? "echo advise > /sys/kernel/mm/transparent_hugepage/shmem_enabled (faster)"
-                : "");
+            small_pages ? "echo advise > /sys/kernel/mm/transparent_hugepage/shmem_enabled (faster)"
+                        : "");
   const double locked = facts.value("memlock_bytes", 0.0);
   const bool unlimited = locked < 0;
   const bool rdma = facts.value("infiniband", false);
   const bool lockable = unlimited || locked >= smallest_memlock;
-  judge.add("locked memory", lockable || !rdma ? Mark::good : Mark::bad,
-            unlimited ? "no limit"
-                      : "at most " + bytes_in_words(locked) + (rdma ? "" : ", enough without RDMA"),
-            lockable || !rdma ? "" : "ulimit -l unlimited, or memlock in /etc/security/limits.conf");
+  judge.add(
+      "locked memory", lockable || !rdma ? Mark::good : Mark::bad,
+      unlimited ? "no limit"
+                : "at most " + bytes_in_words(locked) + (rdma ? "" : ", enough without RDMA"),
+      lockable || !rdma ? "" : "ulimit -l unlimited, or memlock in /etc/security/limits.conf");
   const double available = facts.value("free_bytes", 0.0);
   const double total = facts.value("memory_bytes", 0.0);
   const bool room = available >= smallest_free;
@@ -68,7 +67,8 @@ void judge_processor(Judge& judge, const Json& facts, const Json& first) {
   const int usable = facts.value("usable_threads", 0);
   const double quota = facts.value("cpu_quota", 0.0);
   if (quota > 0 && quota < facts.value("cores", 0)) {
-    judge.add("cores", Mark::advice, fmt::format("{:.2g} of {} by quota", quota, facts.value("cores", 0)),
+    judge.add("cores", Mark::advice,
+              fmt::format("{:.2g} of {} by quota", quota, facts.value("cores", 0)),
               "raise the cgroup's CPU quota: waits of MPI use it up");
   } else if (usable < threads) {
     judge.add("cores", Mark::advice, fmt::format("bound to {} of {} threads", usable, threads),
@@ -93,9 +93,10 @@ void judge_network(Judge& judge, const Json& facts) {
   const double off = std::max(0.0, std::abs(ahead) - error);
   const Mark mark = off > clock_wrong ? Mark::bad : off > clock_apart ? Mark::advice : Mark::good;
   judge.add("clock", mark,
-            mark == Mark::good ? fmt::format("within {:.0f} ms of the first host", 1e3 * clock_apart)
-                               : fmt::format("{:.3f} s {} the first host", std::abs(ahead),
-                                             ahead > 0 ? "ahead of" : "behind"),
+            mark == Mark::good
+                ? fmt::format("within {:.0f} ms of the first host", 1e3 * clock_apart)
+                : fmt::format("{:.3f} s {} the first host", std::abs(ahead),
+                              ahead > 0 ? "ahead of" : "behind"),
             mark == Mark::good ? "" : "run chrony or systemd-timesyncd on every host");
   if (!facts.contains("interface")) return;
   const std::string problem = facts.value("route_problem", "");
@@ -149,15 +150,15 @@ std::vector<Check> judge_pairs(const Json& pairs, const std::vector<std::string>
     const double alpha = pair.at("latency_s").get<double>();
     const double rate = pair.at("bytes_per_second").get<double>();
     const bool slow = alpha > slow_factor * latency || rate < bandwidth / slow_factor;
-    checks.push_back({"pair", slow ? Mark::advice : Mark::good,
-                      fmt::format("{:8.1f} us {:8.1f} MB/s{}", 1e6 * alpha, 1e-6 * rate,
-                                  slow ? "  slow" : ""),
-                      fmt::format("{} - {}", hosts.at(pair.at("a").get<std::size_t>()),
-                                  hosts.at(pair.at("b").get<std::size_t>())),
-                      slow ? fmt::format("the median is {:.1f} us, {:.1f} MB/s: see cable, port and "
-                                         "load of these hosts",
-                                         1e6 * latency, 1e-6 * bandwidth)
-                           : ""});
+    checks.push_back(
+        {"pair", slow ? Mark::advice : Mark::good,
+         fmt::format("{:8.1f} us {:8.1f} MB/s{}", 1e6 * alpha, 1e-6 * rate, slow ? "  slow" : ""),
+         fmt::format("{} - {}", hosts.at(pair.at("a").get<std::size_t>()),
+                     hosts.at(pair.at("b").get<std::size_t>())),
+         slow ? fmt::format("the median is {:.1f} us, {:.1f} MB/s: see cable, port and "
+                            "load of these hosts",
+                            1e6 * latency, 1e-6 * bandwidth)
+              : ""});
   }
   return checks;
 }

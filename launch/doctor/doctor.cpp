@@ -5,8 +5,8 @@
 #include <string>
 #include <vector>
 
-#include <CLI/CLI.hpp>
 #include <fmt/format.h>
+#include <CLI/CLI.hpp>
 #include <shoal/runtime/error.hpp>
 
 #include "../command.hpp"
@@ -26,7 +26,8 @@ constexpr const char* description =
     "\n"
     "  shoal doctor --hosts node1,node2,node3\n"
     "\n"
-    "Starts one rank a host (two on a single machine), as shoal run would, and measures latency and "
+    "Starts one rank a host (two on a single machine), as shoal run would, and measures latency "
+    "and "
     "bandwidth between every two of them. ✓: good; !: works, but could be better; ✗: has to be "
     "cured. The exit status is 1 if anything has a ✗.";
 
@@ -166,16 +167,16 @@ class DoctorCommand : public Command {
       checks.insert(checks.end(), judged.begin(), judged.end());
     }
     if (ground.slurm && ground.starter == Starter::srun) {
-      checks.push_back({"srun and PMIx", Mark::good, "Open MPI's ranks find each other",
-                        names.front(), ""});
+      checks.push_back(
+          {"srun and PMIx", Mark::good, "Open MPI's ranks find each other", names.front(), ""});
     }
     const auto pairs = judge_pairs(found.at("pairs"), names);
     checks.insert(checks.end(), pairs.begin(), pairs.end());
   }
 
   static Check failed_start(const Ground& ground, const JobEnd& end, const std::string& output) {
-    Check check{"start", Mark::bad, status_text("the probe", end.status),
-                ground.hosts.front().name, "see the messages above; try it with fewer hosts"};
+    Check check{"start", Mark::bad, status_text("the probe", end.status), ground.hosts.front().name,
+                "see the messages above; try it with fewer hosts"};
     if (end.failure) check.text = end.failure->text();
     if (ground.starter != Starter::srun) return check;
     check.name = "srun and PMIx";

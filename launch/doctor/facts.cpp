@@ -8,10 +8,10 @@
 #include <fstream>
 #include <string>
 
+#include <shoal_version.h>
 #include <shoal/runtime/isa.hpp>
 #include <shoal/runtime/runtime.hpp>
 #include <shoal/runtime/topology.hpp>
-#include <shoal_version.h>
 
 #include "../run/local_host.hpp"
 

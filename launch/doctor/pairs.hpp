@@ -10,13 +10,13 @@ namespace shoal::launch {
 /// One pair, measured by messages to and fro.
 struct PairTime {
   Rank a = 0, b = 0;
-  double latency_s = 0;          ///< one way, of 4 bytes: alpha
-  double bytes_per_second = 0;   ///< one way, of 1 MiB, latency taken off: 1 / beta
+  double latency_s = 0;         ///< one way, of 4 bytes: alpha
+  double bytes_per_second = 0;  ///< one way, of 1 MiB, latency taken off: 1 / beta
 };
 
 /// Whom `rank` meets in a round of a tournament of `ranks`, -1: nobody. In each round everybody has
-/// one partner at most, so that pairs do not share a host's link; after `tournament_rounds(ranks)` all
-/// pairs have met.
+/// one partner at most, so that pairs do not share a host's link; after `tournament_rounds(ranks)`
+/// all pairs have met.
 Rank partner_in_round(Rank rank, int ranks, int round);
 int tournament_rounds(int ranks);
 

@@ -8,7 +8,7 @@ namespace shoal::launch {
 /// The interface and own address that packets to a host would take.
 struct Route {
   std::string interface, address;
-  std::string speed;  ///< "1000 Mbit/s", as the driver tells; empty: it does not
+  std::string speed;    ///< "1000 Mbit/s", as the driver tells; empty: it does not
   std::string problem;  ///< why there is none; empty: there is one
 };
 

@@ -78,9 +78,11 @@ std::string table_of(const std::vector<Check>& checks) {
       } else if (!everywhere) {
         text = joined(row.hosts) + ": " + text;
       }
-      out += fmt::format("{} {:<15} {}\n", sign_of(row.check.mark), name, wrapped(text, text_column));
+      out +=
+          fmt::format("{} {:<15} {}\n", sign_of(row.check.mark), name, wrapped(text, text_column));
       if (!row.check.cure.empty()) {
-        out += std::string(text_column, ' ') + wrapped("cure: " + row.check.cure, text_column) + '\n';
+        out +=
+            std::string(text_column, ' ') + wrapped("cure: " + row.check.cure, text_column) + '\n';
       }
     }
   }

@@ -20,15 +20,18 @@ std::set<std::string> forwarded_names() {
   for (char** at = environ; *at != nullptr; ++at) {
     const std::string_view entry = *at;
     const std::string_view name = entry.substr(0, entry.find('='));
-    const bool wanted = std::any_of(std::begin(forwarded_prefixes), std::end(forwarded_prefixes),
-                                    [&](const char* prefix) { return name.rfind(prefix, 0) == 0; }) ||
-                        name == "LD_LIBRARY_PATH" || name == "PATH";
+    const bool wanted =
+        std::any_of(std::begin(forwarded_prefixes), std::end(forwarded_prefixes),
+                    [&](const char* prefix) { return name.rfind(prefix, 0) == 0; }) ||
+        name == "LD_LIBRARY_PATH" || name == "PATH";
     if (wanted && name != "OMP_NUM_THREADS") names.emplace(name);
   }
   return names;
 }
 
-void append(Words& words, const Words& more) { words.insert(words.end(), more.begin(), more.end()); }
+void append(Words& words, const Words& more) {
+  words.insert(words.end(), more.begin(), more.end());
+}
 
 }  // namespace
 

@@ -22,10 +22,10 @@ struct JobLine {
   std::string rsh_agent;    ///< mpirun's way to other hosts; empty: ssh
 };
 
-/// The words of the line, to be run as they are or printed with shell_line. Ranks are bound to a core
-/// for each of their threads, unless they are oversubscribed: then they are bound to nothing and
-/// those that wait let others work. Variables of SHOAL_, OMP_, OPENBLAS_, ONEDNN_ and the search
-/// paths go along to other hosts. Works as root.
+/// The words of the line, to be run as they are or printed with shell_line. Ranks are bound to a
+/// core for each of their threads, unless they are oversubscribed: then they are bound to nothing
+/// and those that wait let others work. Variables of SHOAL_, OMP_, OPENBLAS_, ONEDNN_ and the
+/// search paths go along to other hosts. Works as root.
 Words mpirun_line(const JobLine& job);
 Words srun_line(const JobLine& job);
 

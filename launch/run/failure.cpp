@@ -22,7 +22,8 @@ int signal_named(const std::string& name) {
 }  // namespace
 
 std::string status_text(const std::string& who, int status) {
-  if (status <= 128 || status >= 128 + 65) return fmt::format("{} ended with status {}", who, status);
+  if (status <= 128 || status >= 128 + 65)
+    return fmt::format("{} ended with status {}", who, status);
   const char* name = strsignal(status - 128);
   return fmt::format("{} was killed by signal {} ({})", who, status - 128,
                      name != nullptr ? name : "unknown");
@@ -45,8 +46,7 @@ std::optional<RankFailure> find_failure(const std::string& text) {
   if (std::regex_search(text, match, aborted)) {
     return RankFailure{to_int(match[1]), "", to_int(match[2])};
   }
-  static const std::regex exited(
-      R"(Process name: \[\[\d+,\d+\],(\d+)\]\s+Exit code:\s+(\d+))");
+  static const std::regex exited(R"(Process name: \[\[\d+,\d+\],(\d+)\]\s+Exit code:\s+(\d+))");
   if (std::regex_search(text, match, exited)) {
     return RankFailure{to_int(match[1]), "", to_int(match[2])};
   }

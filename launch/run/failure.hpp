@@ -18,8 +18,8 @@ struct RankFailure {
   std::string text() const;
 };
 
-/// Finds it in the text of mpirun or srun; nothing if that tells of no failed rank. (Open MPI 4 loses
-/// the line that names it now and then; its exit status is right all the same.)
+/// Finds it in the text of mpirun or srun; nothing if that tells of no failed rank. (Open MPI 4
+/// loses the line that names it now and then; its exit status is right all the same.)
 std::optional<RankFailure> find_failure(const std::string& starter_text);
 
 }  // namespace shoal::launch

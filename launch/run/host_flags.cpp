@@ -12,7 +12,8 @@ namespace shoal::launch {
 
 void HostFlags::add_to(CLI::App& app) {
   const char* group = "Hosts";
-  app.add_option("--hosts", hosts, "names, each with :SLOTS where not all its cores are meant; default: this machine")
+  app.add_option("--hosts", hosts,
+                 "names, each with :SLOTS where not all its cores are meant; default: this machine")
       ->group(group)
       ->type_name("A,B,C");
   app.add_option("--hostfile", hostfile, "a host a line, \"node1 slots=4\"; # begins a comment")

@@ -29,12 +29,12 @@ struct Ground {
   Starter starter = Starter::mpirun;
 };
 
-/// The hosts of the flags; without any, the nodes of the Slurm allocation, or else this machine. In an
-/// allocation srun starts the ranks if it serves PMIx, mpirun if not. Throws UsageError.
+/// The hosts of the flags; without any, the nodes of the Slurm allocation, or else this machine. In
+/// an allocation srun starts the ranks if it serves PMIx, mpirun if not. Throws UsageError.
 Ground find_ground(const HostFlags& flags);
 
-/// Asks the hosts whose slots are not told. Throws Error, with the reason and the cure, if one of them
-/// does not answer.
+/// Asks the hosts whose slots are not told. Throws Error, with the reason and the cure, if one of
+/// them does not answer.
 void count_slots(std::vector<Host>& hosts, const std::string& rsh_agent);
 
 }  // namespace shoal::launch

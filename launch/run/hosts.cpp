@@ -31,8 +31,8 @@ bool is_name(std::string_view text) {
   // A leading dash would be an option to ssh.
   if (text.empty() || text.size() > longest_name || text.front() == '-') return false;
   return std::all_of(text.begin(), text.end(), [](char c) {
-    return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') ||
-           c == '.' || c == '-' || c == '_';
+    return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '.' ||
+           c == '-' || c == '_';
   });
 }
 
@@ -159,7 +159,8 @@ std::vector<Host> read_hostfile(const std::filesystem::path& file) {
     throw UsageError("hostfile " + file.string(), "is a folder");
   }
   std::ifstream in(file, std::ios::binary);
-  if (!in) throw UsageError("hostfile " + file.string(), "cannot be read", "see whether it is there");
+  if (!in)
+    throw UsageError("hostfile " + file.string(), "cannot be read", "see whether it is there");
   std::string text;
   text.assign(std::istreambuf_iterator<char>(in), {});
   if (text.size() > largest_file) {

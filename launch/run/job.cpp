@@ -29,8 +29,8 @@ constexpr Clock::time_point never = Clock::time_point::max();
 constexpr seconds patience_in_order{120};
 // From a wish to end to SIGKILL; mpirun itself takes 1 s for its ranks.
 constexpr seconds patience_to_end{10};
-// From the news that a rank has aborted the job to our own hand: a host that is gone can keep mpirun
-// waiting for its daemon for ever.
+// From the news that a rank has aborted the job to our own hand: a host that is gone can keep
+// mpirun waiting for its daemon for ever.
 constexpr seconds patience_after_abort{15};
 // What a process that outlived mpirun may still have to say.
 constexpr std::chrono::milliseconds patience_for_output{500};
@@ -53,7 +53,8 @@ std::string shown_host(const Layout& layout, int rank) {
 class Screen {
  public:
   Screen(const JobLine& job, const JobOptions& options)
-      : job_(job), options_(options),
+      : job_(job),
+        options_(options),
         output_(stdout, [this](int rank) { return prefix(rank); }),
         errors_(stderr, [this](int rank) { return prefix(rank); }) {}
 
@@ -89,9 +90,11 @@ class Screen {
     errors_.finish();
     if (!failed) return;
     for (const auto& [rank, lines] : hidden_) {
-      for (const std::string& line : lines) std::fputs((prefix(rank) + line + '\n').c_str(), stderr);
+      for (const std::string& line : lines)
+        std::fputs((prefix(rank) + line + '\n').c_str(), stderr);
     }
-    if (!known && !ranks_complained_ && !options_.verbose) std::fputs(without_rules().c_str(), stderr);
+    if (!known && !ranks_complained_ && !options_.verbose)
+      std::fputs(without_rules().c_str(), stderr);
     std::fflush(stderr);
   }
 
@@ -196,7 +199,8 @@ class Feed {
         xml_([&screen](int rank, Stream stream, std::string_view text) {
           screen.take(rank, stream, text);
         }),
-        labelled_{LabelDecoder(Stream::output, to(screen)), LabelDecoder(Stream::errors, to(screen))},
+        labelled_{LabelDecoder(Stream::output, to(screen)),
+                  LabelDecoder(Stream::errors, to(screen))},
         screen_(screen) {}
 
   void take(Stream stream, std::string_view text) {
@@ -300,8 +304,8 @@ JobEnd run_job(const JobLine& job, const JobOptions& options, SignalQueue& signa
     if (end.user_signal != 0) end.status = 128 + end.user_signal;
   }
   // "Primary job terminated normally" says no more than the status does.
-  const bool known = end.failure.has_value() ||
-                     screen.starter_text().find("Primary job ") != std::string::npos;
+  const bool known =
+      end.failure.has_value() || screen.starter_text().find("Primary job ") != std::string::npos;
   screen.finish(end.status != 0 && end.user_signal == 0, known);
   return end;
 }

@@ -25,8 +25,8 @@ std::vector<int> spread(const std::vector<Host>& hosts, int ranks) {
   };
   std::priority_queue<Place, std::vector<Place>, decltype(worse)> places(worse);
   std::vector<int> shares(hosts.size(), 0);
-  const auto begin = static_cast<std::size_t>(std::min<std::int64_t>(
-      ranks, static_cast<std::int64_t>(hosts.size())));
+  const auto begin = static_cast<std::size_t>(
+      std::min<std::int64_t>(ranks, static_cast<std::int64_t>(hosts.size())));
   // Every host that was named takes part if there are enough ranks.
   for (std::size_t i = 0; i < begin; ++i) {
     shares[i] = 1;

@@ -87,8 +87,7 @@ int usable_cores() {
     std::set<std::pair<int, int>> seen;
     for (int cpu = 0; cpu < most_processors; ++cpu) {
       if (!CPU_ISSET_S(static_cast<std::size_t>(cpu), bytes, mask.get())) continue;
-      const std::string folder =
-          "/sys/devices/system/cpu/cpu" + std::to_string(cpu) + "/topology/";
+      const std::string folder = "/sys/devices/system/cpu/cpu" + std::to_string(cpu) + "/topology/";
       const int core = read_number(folder + "core_id");
       // Without sysfs, each processor counts as a core.
       seen.insert(core < 0 ? std::pair(-1, cpu)

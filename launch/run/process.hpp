@@ -35,8 +35,9 @@ using Words = std::vector<std::string>;
 using Variables = std::vector<std::pair<std::string, std::string>>;
 
 /// A program that runs as the leader of a process group of its own, so that a terminal's signals
-/// reach it only through us; it gets SIGTERM if this process dies. Its output and errors come through
-/// pipes, its input is ours, or none if that is a terminal. The destructor kills the whole group.
+/// reach it only through us; it gets SIGTERM if this process dies. Its output and errors come
+/// through pipes, its input is ours, or none if that is a terminal. The destructor kills the whole
+/// group.
 class ChildProcess {
  public:
   /// Throws Error if it cannot be started, e.g. because it is not there.

@@ -8,7 +8,7 @@
 namespace shoal::launch {
 namespace {
 
-constexpr std::size_t longest_tag = 64;      // <stddiag rank="4294967295"> and some
+constexpr std::size_t longest_tag = 64;  // <stddiag rank="4294967295"> and some
 constexpr std::size_t longest_entity = 12;
 constexpr std::size_t longest_line = 65536;  // then it is written as it stands
 
@@ -71,8 +71,8 @@ void XmlDecoder::element(const std::string& tag) {
     std::optional<int> rank;
     if (rest == ">") rank = -1;
     if (rest.size() > before.size() + after.size() && rest.rfind(before, 0) == 0) {
-      rank = parse_rank(std::string_view(rest).substr(
-          before.size(), rest.size() - before.size() - after.size()));
+      rank = parse_rank(
+          std::string_view(rest).substr(before.size(), rest.size() - before.size() - after.size()));
     }
     if (!rank) break;
     rank_ = *rank;
@@ -102,8 +102,7 @@ std::string XmlDecoder::decoded(const std::string& entity) {
 void LabelDecoder::feed(std::string_view piece) {
   pending_ += piece;
   std::size_t begin = 0;
-  for (auto end = pending_.find('\n'); end != std::string::npos;
-       end = pending_.find('\n', begin)) {
+  for (auto end = pending_.find('\n'); end != std::string::npos; end = pending_.find('\n', begin)) {
     line(std::string_view(pending_).substr(begin, end + 1 - begin));
     begin = end + 1;
   }

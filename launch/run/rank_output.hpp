@@ -13,10 +13,10 @@ namespace shoal::launch {
 /// Where a piece of output comes from.
 enum class Stream { output, errors };
 
-/// Reads what `mpirun --xml` writes: <stdout rank="3">text</stdout>, with whatever is not plain ASCII
-/// as &#NNN; so that the bytes of a rank, line breaks included, come out as they went in. Text that
-/// no rank wrote is mpirun's own. Takes the text in pieces cut anywhere; damaged text is passed on as
-/// mpirun's, never dropped.
+/// Reads what `mpirun --xml` writes: <stdout rank="3">text</stdout>, with whatever is not plain
+/// ASCII as &#NNN; so that the bytes of a rank, line breaks included, come out as they went in.
+/// Text that no rank wrote is mpirun's own. Takes the text in pieces cut anywhere; damaged text is
+/// passed on as mpirun's, never dropped.
 class XmlDecoder {
  public:
   using Text = std::function<void(int rank, Stream stream, std::string_view text)>;

@@ -12,8 +12,8 @@
 #include <sstream>
 
 #include <fmt/format.h>
-#include <shoal/runtime/runtime.hpp>
 #include <shoal_version.h>
+#include <shoal/runtime/runtime.hpp>
 
 #include "local_host.hpp"
 #include "process.hpp"

@@ -11,8 +11,10 @@ std::optional<std::string> flag_value(const Words& words, const std::string& nam
   std::optional<std::string> value;
   const std::string with_equals = name + '=';
   for (std::size_t i = 0; i < words.size(); ++i) {
-    if (words[i] == name && i + 1 < words.size()) value = words[++i];
-    else if (words[i].rfind(with_equals, 0) == 0) value = words[i].substr(with_equals.size());
+    if (words[i] == name && i + 1 < words.size())
+      value = words[++i];
+    else if (words[i].rfind(with_equals, 0) == 0)
+      value = words[i].substr(with_equals.size());
   }
   return value;
 }

@@ -9,8 +9,8 @@
 #include <optional>
 #include <string>
 
-#include <CLI/CLI.hpp>
 #include <fmt/format.h>
+#include <CLI/CLI.hpp>
 #include <shoal/runtime/error.hpp>
 
 #include "../command.hpp"
@@ -32,8 +32,10 @@ constexpr const char* description =
     "  shoal run -n 8 -- ./my_program its arguments\n"
     "\n"
     "What stands behind -- is a subcommand of shoal or any MPI program. The ranks are started by "
-    "mpirun or, in a Slurm allocation, by srun: one a core, each bound to its own; if there are more "
-    "of them than cores they share, and those that wait let others work. The exit status is that of "
+    "mpirun or, in a Slurm allocation, by srun: one a core, each bound to its own; if there are "
+    "more "
+    "of them than cores they share, and those that wait let others work. The exit status is that "
+    "of "
     "the first rank that failed. Ctrl-C lets train write a checkpoint first; a second one ends it.";
 
 constexpr int most_ranks = 1 << 20;
@@ -299,8 +301,8 @@ class RunCommand : public Command {
     }
     const std::int64_t before = slots(ground_.hosts);
     const std::int64_t now = slots(alive);
-    const std::int64_t fair = wanted <= before ? std::min<std::int64_t>(wanted, now)
-                                               : wanted * now / before;
+    const std::int64_t fair =
+        wanted <= before ? std::min<std::int64_t>(wanted, now) : wanted * now / before;
     return static_cast<int>(std::max<std::int64_t>(1, fair));
   }
 

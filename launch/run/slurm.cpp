@@ -31,7 +31,8 @@ std::optional<int> number(const char* variable) {
 
 std::vector<int> parse_slurm_counts(std::string_view text) {
   const auto damaged = [&] {
-    return Error("slurm", "the counts \"" + std::string(text.substr(0, 40)) + "\" are not understood");
+    return Error("slurm",
+                 "the counts \"" + std::string(text.substr(0, 40)) + "\" are not understood");
   };
   std::vector<int> counts;
   for (std::size_t begin = 0; begin < text.size();) {
@@ -46,8 +47,7 @@ std::vector<int> parse_slurm_counts(std::string_view text) {
       item = item.substr(0, open);
     }
     const std::optional<int> count = parse_count(item);
-    if (!count || !repeat ||
-        counts.size() + static_cast<std::size_t>(*repeat) > most_nodes) {
+    if (!count || !repeat || counts.size() + static_cast<std::size_t>(*repeat) > most_nodes) {
       throw damaged();
     }
     counts.insert(counts.end(), static_cast<std::size_t>(*repeat), *count);

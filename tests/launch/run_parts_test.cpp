@@ -27,7 +27,8 @@ TEST(Hosts, AreReadFromListsAndFiles) {
   EXPECT_EQ(parse_host_list("a,b:4,a"), (Hosts{{"a", 2}, {"b", 4}}));
   EXPECT_EQ(parse_hostfile("# all\n n1 slots=4 max_slots=8 # big\n\nn2:2\r\nn3", "f"),
             (Hosts{{"n1", 4}, {"n2", 2}, {"n3", 0}}));
-  for (const char* wrong : {"", ",", "a,", "a:0", "a:x", "-oProxyCommand=x", "a b", "a:99999999999"}) {
+  for (const char* wrong :
+       {"", ",", "a,", "a:0", "a:x", "-oProxyCommand=x", "a b", "a:99999999999"}) {
     EXPECT_THROW(parse_host_list(wrong), UsageError) << wrong;
   }
   for (const char* wrong : {"", "# none", "a slots=", "a slots=-1", "a slot=3", "a 4", "a:2:3"}) {
@@ -39,17 +40,25 @@ TEST(Hosts, AreReadFromListsAndFiles) {
 // sense, and those give the same hosts when they are written down again.
 TEST(Hosts, SurviveDamagedFiles) {
   std::mt19937_64 random = testing::generator();
-  const std::string whole = "# hosts\nnode1 slots=4 max_slots=8\nnode-2.cluster:16\n10.0.0.3\nnode1\n";
+  const std::string whole =
+      "# hosts\nnode1 slots=4 max_slots=8\nnode-2.cluster:16\n10.0.0.3\nnode1\n";
   const std::string alphabet = std::string("\0\n\r\t #:=,-_.a1slots\xff", 20);
   for (int i = 0; i < 20000; ++i) {
     std::string text = whole;
     for (auto change = random() % 8; change > 0 && !text.empty(); --change) {
       const auto at = random() % text.size();
       switch (random() % 4) {
-        case 0: text[at] = alphabet[random() % alphabet.size()]; break;
-        case 1: text.erase(at, random() % 8); break;
-        case 2: text.insert(at, 1 + random() % 3, alphabet[random() % alphabet.size()]); break;
-        default: text.insert(at, text.substr(random() % text.size(), random() % 30));
+        case 0:
+          text[at] = alphabet[random() % alphabet.size()];
+          break;
+        case 1:
+          text.erase(at, random() % 8);
+          break;
+        case 2:
+          text.insert(at, 1 + random() % 3, alphabet[random() % alphabet.size()]);
+          break;
+        default:
+          text.insert(at, text.substr(random() % text.size(), random() % 30));
       }
     }
     try {
@@ -101,7 +110,8 @@ TEST(Layout, NeverOverfillsAHostWhileAnotherHasRoom) {
     const Layout layout = lay_out(hosts, wish);
     EXPECT_EQ(layout.ranks(), *wish.ranks);
     EXPECT_EQ(layout.oversubscribed, *wish.ranks > cores);
-    EXPECT_EQ(layout.shares.size(), std::min<std::size_t>(hosts.size(), static_cast<std::size_t>(*wish.ranks)));
+    EXPECT_EQ(layout.shares.size(),
+              std::min<std::size_t>(hosts.size(), static_cast<std::size_t>(*wish.ranks)));
   }
 }
 
@@ -115,24 +125,28 @@ TEST(Layout, GivesThreadsTheCoresOfARank) {
   EXPECT_THROW(lay_out({{"a", 8}, {"b", 4}}, wish), UsageError);
 }
 
-// "rank:o:text" pieces joined by rank and stream.
+// All that was heard of a rank (at 2 (rank + 1), the errors behind), joined.
 struct Heard {
   std::vector<std::string> texts = std::vector<std::string>(7);
   XmlDecoder::Text ear() {
     return [this](int rank, Stream stream, std::string_view text) {
-      texts.at(static_cast<std::size_t>(2 * (rank + 1) + (stream == Stream::output ? 0 : 1))) += text;
+      texts.at(static_cast<std::size_t>(2 * (rank + 1) + (stream == Stream::output ? 0 : 1))) +=
+          text;
     };
   }
 };
 
 TEST(XmlDecoder, GivesBackTheBytesHoweverTheTextIsCut) {
   const std::string xml =
-      "<mpirun>\n<stdout rank=\"0\">a &lt;b&gt; &amp;&#010;</stdout>\n<stderr rank=\"1\">x&#-30;&#156;"
-      "&#147;</stderr><stdout rank=\"0\">part</stdout>\n<stderr>mpirun says&#010;</stderr>\n</mpirun>\n";
+      "<mpirun>\n<stdout rank=\"0\">a &lt;b&gt; &amp;&#010;</stdout>\n<stderr "
+      "rank=\"1\">x&#-30;&#156;"
+      "&#147;</stderr><stdout rank=\"0\">part</stdout>\n<stderr>mpirun "
+      "says&#010;</stderr>\n</mpirun>\n";
   for (std::size_t step = 1; step < xml.size(); ++step) {
     Heard heard;
     XmlDecoder decoder(heard.ear());
-    for (std::size_t at = 0; at < xml.size(); at += step) decoder.feed(std::string_view(xml).substr(at, step));
+    for (std::size_t at = 0; at < xml.size(); at += step)
+      decoder.feed(std::string_view(xml).substr(at, step));
     decoder.finish();
     EXPECT_EQ(heard.texts[2], "a <b> &\npart") << step;
     EXPECT_EQ(heard.texts[5], "x\xe2\x9c\x93") << step;
@@ -177,10 +191,14 @@ TEST(LineWriter, KeepsLinesWhole) {
 }
 
 TEST(Failure, IsFoundInWhatMpirunAndSrunSay) {
-  EXPECT_EQ(find_failure("x\nmpirun noticed that process rank 3 with PID 0 on node n7 exited on signal 9 (Killed).")->text(),
+  EXPECT_EQ(find_failure("x\nmpirun noticed that process rank 3 with PID 0 on node n7 exited on "
+                         "signal 9 (Killed).")
+                ->text(),
             "rank 3 on n7 was killed by signal 9 (Killed)");
-  EXPECT_EQ(find_failure("  Process name: [[9670,1],1]\n  Exit code:    7\n")->text(), "rank 1 ended with status 7");
-  EXPECT_EQ(find_failure("srun: error: v2: task 1: Exited with exit code 7\n")->text(), "rank 1 on v2 ended with status 7");
+  EXPECT_EQ(find_failure("  Process name: [[9670,1],1]\n  Exit code:    7\n")->text(),
+            "rank 1 ended with status 7");
+  EXPECT_EQ(find_failure("srun: error: v2: task 1: Exited with exit code 7\n")->text(),
+            "rank 1 on v2 ended with status 7");
   EXPECT_EQ(find_failure("srun: error: v2: task 1: Killed\n")->status, 137);
   EXPECT_FALSE(find_failure("all is well"));
 }
@@ -205,7 +223,8 @@ TEST(Restart, ReadsAndRemovesFlags) {
   EXPECT_FALSE(flag_value(words, "--data"));
   EXPECT_EQ(without_flag(words, "--mesh"), (Words{"shoal", "train", "--out-dir=a", "--resume"}));
   // No checkpoint: from the beginning.
-  EXPECT_EQ(resumed_words({"train", "--out-dir", "/nonexistent", "--resume"}), (Words{"train", "--out-dir", "/nonexistent"}));
+  EXPECT_EQ(resumed_words({"train", "--out-dir", "/nonexistent", "--resume"}),
+            (Words{"train", "--out-dir", "/nonexistent"}));
 }
 
 TEST(Slurm, CountsPerNode) {
@@ -215,7 +234,8 @@ TEST(Slurm, CountsPerNode) {
 }
 
 TEST(Process, CapturesAndGivesUp) {
-  const Captured said = capture({"sh", "-c", "echo out; echo err >&2; exit 3"}, std::chrono::seconds(20));
+  const Captured said =
+      capture({"sh", "-c", "echo out; echo err >&2; exit 3"}, std::chrono::seconds(20));
   EXPECT_EQ(said.status, 3);
   EXPECT_EQ(said.output, "out\n");
   EXPECT_EQ(said.errors, "err\n");

@@ -132,7 +132,7 @@ cluster_stop() {
 }
 
 # Whoever has the cluster's folder in its environment or command line: daemons, step managers, tasks.
-# This shell and its children have it too, and are left out by the mark of the test.
+# This shell and its direct children may have it too, and are left out.
 cluster_processes() {
   for cluster_proc in /proc/[0-9]*; do
     cluster_pid=${cluster_proc#/proc/}
