@@ -21,6 +21,11 @@ class Command {
   virtual void add_to(CLI::App& program) = 0;
   /// Runs it on all ranks; the exit status.
   virtual int run(Runtime& runtime) = 0;
+  /// False for what starts or inspects other processes: it gets no Runtime, and `run_alone` is called
+  /// instead of `run`.
+  virtual bool needs_mpi() const { return true; }
+  /// The subcommand in this process alone, without MPI; the exit status.
+  virtual int run_alone() { return 1; }
 
   /// True if the command line names this subcommand.
   bool chosen() const;
@@ -37,5 +42,8 @@ std::unique_ptr<Command> make_generate_command();
 std::unique_ptr<Command> make_info_command();
 std::unique_ptr<Command> make_checkpoint_command();
 std::unique_ptr<Command> make_bench_command();
+std::unique_ptr<Command> make_run_command();
+std::unique_ptr<Command> make_doctor_command();
+std::unique_ptr<Command> make_probe_command();
 
 }  // namespace shoal::launch

@@ -1,6 +1,7 @@
 // The shoal executable: reads the command line, hands over to one subcommand.
 #include <cstdio>
 #include <cstdlib>
+#include <exception>
 #include <memory>
 #include <string>
 #include <vector>
@@ -18,7 +19,7 @@ namespace {
 constexpr const char* program_text =
     "Shoal: many modest machines as one device, over MPI.\n"
     "\n"
-    "  mpirun -n 4 shoal train --data text.txt     train on four ranks\n"
+    "  shoal run -- train --data text.txt          train over all cores\n"
     "  shoal train --data text.txt                 train in one process\n"
     "  shoal generate --checkpoint out --prompt A  let the trained model write\n"
     "\n"
@@ -60,12 +61,30 @@ int reject(const CLI::App& program, const std::string& problem) {
   return run_main({}, [&](Runtime&) -> int { throw UsageError(where, problem, cure); });
 }
 
+// A subcommand without MPI; what it throws becomes one line and a status, as in run_main.
+int run_alone(Command& command) {
+  try {
+    return command.run_alone();
+  } catch (const UsageError& error) {
+    std::fprintf(stderr, "shoal: %s\n", error.message().c_str());
+    return 2;
+  } catch (const Error& error) {
+    std::fprintf(stderr, "shoal: %s\n", error.message().c_str());
+  } catch (const std::exception& error) {
+    std::fprintf(stderr, "shoal: %s\n", error.what());
+  }
+  return 1;
+}
+
 int main(int argc, char** argv) {
   std::vector<std::unique_ptr<Command>> commands;
   commands.push_back(make_train_command());
   commands.push_back(make_generate_command());
   commands.push_back(make_checkpoint_command());
   commands.push_back(make_info_command());
+  commands.push_back(make_run_command());
+  commands.push_back(make_doctor_command());
+  commands.push_back(make_probe_command());
 #ifdef SHOAL_HAS_BENCH
   commands.push_back(make_bench_command());
 #endif
@@ -91,6 +110,7 @@ int main(int argc, char** argv) {
   }
   for (const auto& command : commands) {
     if (!command->chosen()) continue;
+    if (!command->needs_mpi()) return run_alone(*command);
     Runtime::Options options;
     options.trace_file = command->trace_file();
     return run_main(options, [&](Runtime& runtime) { return command->run(runtime); });

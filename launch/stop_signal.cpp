@@ -35,11 +35,13 @@ StopSignal::StopSignal() {
   sigemptyset(&action.sa_mask);
   sigaction(SIGINT, &action, &interrupt_before_);
   sigaction(SIGTERM, &action, &terminate_before_);
+  sigaction(SIGUSR1, &action, &user_before_);
 }
 
 StopSignal::~StopSignal() {
   sigaction(SIGINT, &interrupt_before_, nullptr);
   sigaction(SIGTERM, &terminate_before_, nullptr);
+  sigaction(SIGUSR1, &user_before_, nullptr);
 }
 
 int StopSignal::received() const noexcept { return received_signal; }

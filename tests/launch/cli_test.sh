@@ -49,8 +49,8 @@ rejects 'none.*no checkpoint' "$mpirun" -n 2 "$shoal" checkpoint verify none
 rejects 'none.*leave out --resume' "$shoal" train --data text.txt --resume --out-dir none
 
 # Help, for 80 columns.
-for sub in '' train generate info bench checkpoint 'checkpoint info' 'checkpoint verify' \
-  'checkpoint export'; do
+for sub in '' train generate info bench run doctor checkpoint 'checkpoint info' \
+  'checkpoint verify' 'checkpoint export'; do
   # shellcheck disable=SC2086
   accepts 'help' "$shoal" $sub --help
   wide=$(printf '%s\n' "$output" | awk 'length($0) > 80')
