@@ -32,9 +32,18 @@ class Command {
   std::string trace_file_;
 };
 
+/// A subcommand that runs in this process alone and starts no MPI: one that manages runs, say.
+class LocalCommand : public Command {
+ public:
+  /// Runs it; the exit status.
+  virtual int run_alone() = 0;
+  int run(Runtime&) final { return run_alone(); }
+};
+
 std::unique_ptr<Command> make_train_command();
 std::unique_ptr<Command> make_generate_command();
 std::unique_ptr<Command> make_info_command();
 std::unique_ptr<Command> make_bench_command();
+std::unique_ptr<Command> make_lab_command();
 
 }  // namespace shoal::launch

@@ -60,11 +60,25 @@ int reject(const CLI::App& program, const std::string& problem) {
   return run_main({}, [&](Runtime&) -> int { throw UsageError(where, problem, cure); });
 }
 
+// What it throws ends in one line, as run_main() does it for ranks.
+int run_alone(LocalCommand& command) {
+  try {
+    return command.run_alone();
+  } catch (const Error& error) {
+    std::fprintf(stderr, "shoal: %s\n", error.message().c_str());
+    return dynamic_cast<const UsageError*>(&error) != nullptr ? 2 : 1;
+  } catch (const std::exception& error) {
+    std::fprintf(stderr, "shoal: %s\n", error.what());
+    return 1;
+  }
+}
+
 int main(int argc, char** argv) {
   std::vector<std::unique_ptr<Command>> commands;
   commands.push_back(make_train_command());
   commands.push_back(make_generate_command());
   commands.push_back(make_info_command());
+  commands.push_back(make_lab_command());
 #ifdef SHOAL_HAS_BENCH
   commands.push_back(make_bench_command());
 #endif
@@ -90,6 +104,7 @@ int main(int argc, char** argv) {
   }
   for (const auto& command : commands) {
     if (!command->chosen()) continue;
+    if (auto* local = dynamic_cast<LocalCommand*>(command.get())) return run_alone(*local);
     Runtime::Options options;
     options.trace_file = command->trace_file();
     return run_main(options, [&](Runtime& runtime) { return command->run(runtime); });
