@@ -11,22 +11,20 @@
 #include <cstring>
 #include <filesystem>
 #include <fstream>
-#include <iterator>
 
 #include <fmt/format.h>
 #include <shoal/runtime/error.hpp>
 
-#include "cgroup.hpp"
 #include "namespaces.hpp"
 #include "network.hpp"
 #include "process.hpp"
+#include "run_processes.hpp"
 
 namespace shoal::launch::lab {
 namespace {
 
 namespace fs = std::filesystem;
 
-constexpr const char* run_variable = "SHOAL_LAB_RUN";
 constexpr int most_ranks_per_host = 1024;
 // How long mpirun may take to end a run in order.
 constexpr std::chrono::seconds orderly_end{10};
@@ -53,7 +51,7 @@ void use_own_temporary_folder(const Lab& lab, int host) {
 // For mpirun, its daemons and the ranks, unless the user has set other values. mpirun's own flags
 // (--mpi-arg) take precedence.
 void set_environment(const std::string& id) {
-  setenv(run_variable, id.c_str(), 1);
+  setenv(RunProcesses::variable, id.c_str(), 1);
   set_default("OMPI_ALLOW_RUN_AS_ROOT", "1");
   set_default("OMPI_ALLOW_RUN_AS_ROOT_CONFIRM", "1");
   set_default("OMPI_MCA_pml", "ob1");
@@ -95,31 +93,6 @@ class RunFolder {
   std::string path_;
 };
 
-// True if the process was started by the run of this identity.
-bool belongs_to(pid_t process, const std::string& id) {
-  std::ifstream file(fmt::format("/proc/{}/environ", process), std::ios::binary);
-  const std::string environment((std::istreambuf_iterator<char>(file)), {});
-  const std::string entry = std::string(run_variable) + "=" + id;
-  return (std::string(1, '\0') + environment).find('\0' + entry + '\0') != std::string::npos;
-}
-
-// Ends what a run has left, on all hosts.
-void kill_leftovers(const Lab& lab, const std::string& id) {
-  const Cgroups groups;
-  const auto deadline = std::chrono::steady_clock::now() + orderly_end;
-  for (bool found = true; found && std::chrono::steady_clock::now() < deadline;) {
-    found = false;
-    for (int i = 0; i < lab.size(); ++i) {
-      for (const pid_t process : groups.processes(lab.name, host_name(i))) {
-        if (!belongs_to(process, id)) continue;
-        kill(process, SIGKILL);
-        found = true;
-      }
-    }
-    if (found) usleep(5000);
-  }
-}
-
 // Signals that this process takes one by one instead of being ended by them.
 class SignalQueue {
  public:
@@ -145,17 +118,45 @@ class SignalQueue {
   sigset_t before_{};
 };
 
+// Tells when a run is over although mpirun waits on: for the daemon of a host that was cut off.
+class Watch {
+ public:
+  explicit Watch(const RunProcesses& processes) : processes_(processes) {}
+
+  /// To be asked every second or so. True if no rank can be reached any more, and that for a while.
+  bool over(std::chrono::steady_clock::time_point now) {
+    const int left = processes_.ranks();
+    most_ = std::max(most_, left);
+    const bool none = left < most_ && (left == 0 || processes_.ranks_plugged_in() == 0);
+    if (!none) reached_ = now;
+    return none && now > reached_ + patience;
+  }
+
+ private:
+  static constexpr std::chrono::seconds patience{5};
+  const RunProcesses& processes_;
+  int most_ = 0;
+  std::chrono::steady_clock::time_point reached_;
+};
+
 // Waits for mpirun. The first signal is passed on, and gives it a while; the second one, at least a
 // second later, ends the run at once.
-int supervise(Child& mpirun, const SignalQueue& signals) {
+int supervise(Child& mpirun, const SignalQueue& signals, const RunProcesses& processes) {
   using Clock = std::chrono::steady_clock;
   std::optional<Clock::time_point> asked;
   int first_signal = 0;
+  Watch watch(processes);
   while (!mpirun.ended()) {
     siginfo_t info{};
     const int signal = signals.next(info);
     const Clock::time_point now = Clock::now();
     if (asked && now > *asked + orderly_end) return 128 + first_signal;
+    if (signal == 0 && watch.over(now)) {
+      fmt::print(stderr,
+                 "shoal: lab run: no rank can be reached any more, but mpirun has not ended: it is "
+                 "ended now; shoal lab status shows which hosts are cut\n");
+      return 1;
+    }
     if (signal == 0 || signal == SIGCHLD) continue;
     if (asked) {
       if (now > *asked + std::chrono::seconds(1)) return 128 + first_signal;
@@ -218,6 +219,7 @@ int run_mpi(const Lab& lab, const RunOptions& options) {
   std::string& program = words[words.size() - options.command.size()];
   if (program == "shoal") program = executable();
 
+  const RunProcesses processes(lab, id);
   const SignalQueue signals;
   int status = 1;
   {
@@ -238,9 +240,9 @@ int run_mpi(const Lab& lab, const RunOptions& options) {
       }
     }
     Child mpirun(pid);
-    status = supervise(mpirun, signals);
+    status = supervise(mpirun, signals, processes);
   }
-  kill_leftovers(lab, id);
+  processes.kill_all();
   return status;
 }
 
@@ -260,7 +262,6 @@ void run_agent(const std::vector<std::string>& words) {
 void run_shell(const Lab& lab, int host) {
   enter(lab, host);
   use_own_temporary_folder(lab, host);
-  setenv("SHOAL_LAB", lab.name.c_str(), 1);
   const char* shell = std::getenv("SHELL");
   become({shell != nullptr && *shell != '\0' ? shell : "/bin/sh"});
 }

@@ -44,8 +44,14 @@ rejects 'none' "$shoal" generate --checkpoint none
 rejects 'nowhere' "$shoal" generate --checkpoint nowhere
 rejects 'nowhere' "$mpirun" -n 2 "$shoal" generate --checkpoint nowhere
 
+# The lab, by root or not.
+rejects 'no-such-flag' "$shoal" lab up --no-such-flag
+rejects 'root|0gbit' "$shoal" lab up --link 0gbit
+rejects 'root|is no name' "$shoal" lab down --name ../x
+rejects 'root|no lab' "$shoal" lab status --name nowhere-at-all
+
 # Help, for 80 columns.
-for sub in '' train generate info bench; do
+for sub in '' train generate info bench lab 'lab up' 'lab run' 'lab status' 'lab calibrate'; do
   # shellcheck disable=SC2086
   accepts 'help' "$shoal" $sub --help
   wide=$(printf '%s\n' "$output" | awk 'length($0) > 80')
