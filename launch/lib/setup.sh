@@ -10,7 +10,7 @@ SHOAL_TOOLS="g++:g++ make:make cmake:cmake ninja:ninja-build pkg-config:pkg-conf
   git:git mpirun:openmpi-bin awk:mawk"
 SHOAL_LIBRARIES="libopenmpi-dev libopenblas-openmp-dev libdnnl-dev libhwloc-dev libcli11-dev
   nlohmann-json3-dev libspdlog-dev libfmt-dev libgtest-dev libbenchmark-dev libxxhash-dev
-  ca-certificates"
+  iproute2 ca-certificates"
 SHOAL_CMAKE_MINIMUM=3.25
 
 shoal_say() { echo "shoal: $*" >&2; }
