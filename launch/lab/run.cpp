@@ -168,7 +168,8 @@ int supervise(Child& mpirun, const SignalQueue& signals, const RunProcesses& pro
     const bool from_terminal = signal == SIGINT && info.si_code == SI_KERNEL;
     if (!from_terminal) kill(mpirun.pid(), signal == SIGHUP ? SIGTERM : signal);
   }
-  return mpirun.status();
+  // mpirun itself says 1 for a run that was stopped.
+  return asked && mpirun.status() != 0 ? 128 + first_signal : mpirun.status();
 }
 
 }  // namespace
