@@ -5,8 +5,10 @@
 #include <string>
 
 #include <shoal/runtime/error.hpp>
+#include <shoal/runtime/flight_recorder.hpp>
 #include <shoal/runtime/trace.hpp>
 
+#include "check/agreement.hpp"
 #include "node/node_collectives.hpp"
 
 namespace shoal {
@@ -43,20 +45,43 @@ const Algorithm& cheapest(const Call& call) {
   return *best;
 }
 
+flight::Call record_of(const Call& call) {
+  flight::Call record;
+  record.operation = name_of(call.operation).data();
+  record.count = call.operation == Operation::barrier ? -1 : call.count;
+  record.type = call.type;
+  record.op = call.op;
+  record.reduces = call.operation == Operation::all_reduce ||
+                   call.operation == Operation::reduce_scatter;
+  if (call.operation == Operation::broadcast) record.peer = call.root;
+  return record;
+}
+
 }  // namespace
 
 void run_collective(const Call& call, const CollectiveOptions& options) {
   const trace::Span span(name_of(call.operation).data(), trace::Category::communication,
                          call.bytes());
+  flight::Scope record(*call.comm, record_of(call));
   if (options.algorithm.empty()) {
-    if (why_no_node_path(call).empty()) return run_on_node(call);
-    return cheapest(call).run(call);
+    if (why_no_node_path(call).empty()) {
+      record.set_algorithm("node");  // where the ranks compare their calls in any case
+      return run_on_node(call);
+    }
+    check_agreement(call, record.sequence(), "");
+    const Algorithm& best = cheapest(call);
+    record.set_algorithm(best.name().data());
+    return best.run(call);
   }
   const Algorithm& algorithm = find_algorithm(call.operation, options.algorithm);
   const std::string why_not = algorithm.why_not(call);
   if (!why_not.empty()) {
     throw Error(title(call), options.algorithm + " cannot do it: " + why_not,
                 "choose another algorithm, or none");
+  }
+  record.set_algorithm(algorithm.name().data());
+  if (!algorithm.name().starts_with("node_")) {
+    check_agreement(call, record.sequence(), algorithm.name());
   }
   algorithm.run(call);
 }

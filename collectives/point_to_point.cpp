@@ -3,6 +3,7 @@
 #include <string>
 
 #include <shoal/runtime/error.hpp>
+#include <shoal/runtime/flight_recorder.hpp>
 #include <shoal/runtime/trace.hpp>
 
 #include "transport.hpp"
@@ -27,11 +28,22 @@ Bytes checked_bytes(const Communicator& comm, const char* operation, const void*
   return static_cast<Bytes>(count) * size_of(type);
 }
 
+flight::Call record_of(const char* operation, Index count, DType type, Rank peer) {
+  flight::Call record;
+  record.operation = operation;
+  record.count = count;
+  record.type = type;
+  record.peer = peer;
+  record.collective = false;
+  return record;
+}
+
 }  // namespace
 
 void send(const Communicator& comm, const void* data, Index count, DType type, Rank to, int tag) {
   const Bytes bytes = checked_bytes(comm, "send", data, count, type, to, tag);
   const trace::Span span("send", trace::Category::communication, bytes);
+  const flight::Scope record(comm, record_of("send", count, type, to));
   Messages messages(comm, "send");
   messages.send(data, bytes, to, tag);
   messages.wait();
@@ -40,6 +52,7 @@ void send(const Communicator& comm, const void* data, Index count, DType type, R
 void receive(const Communicator& comm, void* data, Index count, DType type, Rank from, int tag) {
   const Bytes bytes = checked_bytes(comm, "receive", data, count, type, from, tag);
   const trace::Span span("receive", trace::Category::communication, bytes);
+  const flight::Scope record(comm, record_of("receive", count, type, from));
   Messages messages(comm, "receive");
   messages.receive(data, bytes, from, tag);
   messages.wait();
@@ -50,6 +63,7 @@ void send_receive(const Communicator& comm, const void* out_data, Index out_coun
   const Bytes out_bytes = checked_bytes(comm, "send_receive", out_data, out_count, type, to, tag);
   const Bytes in_bytes = checked_bytes(comm, "send_receive", in_data, in_count, type, from, tag);
   const trace::Span span("send_receive", trace::Category::communication, out_bytes + in_bytes);
+  const flight::Scope record(comm, record_of("send_receive", in_count, type, from));
   Messages messages(comm, "send_receive");
   messages.receive(in_data, in_bytes, from, tag);
   messages.send(out_data, out_bytes, to, tag);

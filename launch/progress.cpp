@@ -1,27 +1,20 @@
 #include "progress.hpp"
 
-#include <sys/ioctl.h>
-#include <unistd.h>
-
 #include <algorithm>
 #include <cstdio>
-#include <cstdlib>
 
 #include <fmt/format.h>
 #include <shoal/runtime/error.hpp>
+
+#include "terminal.hpp"
 
 namespace shoal::launch {
 namespace {
 
 constexpr auto redraw_interval = std::chrono::milliseconds(100);
 
-int terminal_width() {
-  winsize size{};
-  if (ioctl(STDERR_FILENO, TIOCGWINSZ, &size) == 0 && size.ws_col > 0) return size.ws_col;
-  const char* columns = std::getenv("COLUMNS");
-  const int given = columns != nullptr ? std::atoi(columns) : 0;
-  return given > 0 ? given : 80;
-}
+// For a bar that was asked for where nobody can tell how wide it may be.
+constexpr int usual_width = 80;
 
 // Three or four digits and a unit: "874", "12.3k", "1.25M".
 std::string short_number(double value) {
@@ -51,7 +44,7 @@ Progress::Mode Progress::parse_mode(const std::string& text) {
 
 Progress::Progress(Mode mode, std::int64_t first_step, std::int64_t max_iters,
                    std::int64_t log_interval)
-    : bar_(mode == Mode::bar || (mode == Mode::automatic && isatty(STDERR_FILENO) != 0)),
+    : bar_(mode == Mode::bar || (mode == Mode::automatic && terminal_width() > 0)),
       first_step_(first_step),
       max_iters_(max_iters),
       log_interval_(std::max<std::int64_t>(log_interval, 1)),
@@ -98,11 +91,12 @@ void Progress::step(const models::StepReport& report) {
     if (drawn_ && !last && now - last_drawn_ < redraw_interval) return;
     last_drawn_ = now;
     drawn_ = true;
-    std::fputs(("\r" + bar(report, terminal_width()) + "\x1b[K").c_str(), stderr);
+    const int width = terminal_width();  // it may change while the run lasts
+    std::fputs(("\r" + bar(report, width > 0 ? width : usual_width) + "\x1b[K").c_str(), stderr);
     std::fflush(stderr);
   } else if (report.step % log_interval_ == 0 || last) {
     const std::string line = fmt::format(
-        "step {:>6}  loss {:.4f}  lr {:.1e}  {:>6.1f} ms  {} tok/s  {} GFLOP/s  comm {:.0f}%\n",
+        "step {:>5}  loss {:.4f}  lr {:.1e} {:>7.1f} ms {:>6} tok/s {:>5} GFLOP/s comm {:.0f}%\n",
         report.step, *report.loss, report.learning_rate, report.step_ms,
         short_number(report.tokens_per_s), short_number(report.gflops), 100 * report.comm_share);
     std::fputs(line.c_str(), stdout);

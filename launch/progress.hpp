@@ -16,7 +16,7 @@ class Progress {
   /// "auto", "bar", "plain"; throws UsageError.
   static Mode parse_mode(const std::string& text);
 
-  /// `automatic`: a bar if standard error is a terminal. `first_step`: where the run starts.
+  /// `automatic`: a bar if a terminal shows standard error. `first_step`: where the run starts.
   Progress(Mode mode, std::int64_t first_step, std::int64_t max_iters, std::int64_t log_interval);
   ~Progress();
 

@@ -1,6 +1,8 @@
 // Ctrl-C and kill as a wish to stop.
 #pragma once
 
+#include <csignal>
+
 namespace shoal::launch {
 
 /// While one lives, the first SIGINT or SIGTERM is only noted; another one, at least a second later,
@@ -14,6 +16,11 @@ class StopSignal {
 
   /// SIGINT or SIGTERM once it has come, 0 before.
   int received() const noexcept;
+
+ private:
+  // Given back at the end: the health watch has a handler of its own.
+  struct sigaction interrupt_before_ {};
+  struct sigaction terminate_before_ {};
 };
 
 }  // namespace shoal::launch

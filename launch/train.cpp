@@ -10,6 +10,7 @@
 #include <shoal/collectives/all_reduce.hpp>
 #include <shoal/kernels/local/gemm.hpp>
 #include <shoal/models/trainer.hpp>
+#include <shoal/runtime/flight_recorder.hpp>
 #include <shoal/runtime/isa.hpp>
 #include <shoal/runtime/topology.hpp>
 
@@ -67,6 +68,7 @@ class TrainCommand : public Command {
   int run(Runtime& runtime) override {
     const Communicator& world = runtime.world();
     const StopSignal signal;
+    flight::set_folder(flags_.out_dir);
     std::optional<models::ModelCheckpoint> checkpoint;
     if (flags_.resume) {
       checkpoint = models::ModelCheckpoint::open(world, flags_.out_dir);

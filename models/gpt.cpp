@@ -221,10 +221,7 @@ kernels::Gradients Gpt::Impl::start_gradients() {
 void Gpt::Impl::finish_zeroing() {
   if (!gradients_are_stale) return;
   gradients_are_stale = false;
-  float* data = gradients.data();
-  const Index size = gradients.size();
-#pragma omp parallel for simd schedule(static) if (size > (1 << 16))
-  for (Index i = 0; i < size; ++i) data[i] = 0.0f;
+  std::fill_n(gradients.data(), gradients.size(), 0.0f);
 }
 
 void Gpt::Impl::backward_blocks(const Pass& pass, const TokenBatch& batch,

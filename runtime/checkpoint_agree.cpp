@@ -5,6 +5,7 @@
 #include <numeric>
 
 #include <shoal/runtime/error.hpp>
+#include <shoal/runtime/flight_recorder.hpp>
 #include <shoal/runtime/mpi_interop.hpp>
 
 #include "mpi_wait.hpp"
@@ -13,12 +14,14 @@ namespace shoal {
 namespace {
 
 constexpr const char* operation = "checkpoint";
+constexpr flight::Call waiting{.operation = operation, .collective = false};
 
 void finish(MPI_Request& request, const Communicator& comm) {
   wait_for(request, operation, "the other ranks of " + comm.name());
 }
 
 std::string broadcast_from(const Communicator& comm, Rank root, std::string text) {
+  const flight::Scope record(comm, waiting);
   std::int64_t length = static_cast<std::int64_t>(text.size());
   MPI_Request request = MPI_REQUEST_NULL;
   check_mpi(MPI_Ibcast(&length, 1, MPI_INT64_T, root, mpi_handle(comm), &request), operation);
@@ -47,6 +50,7 @@ void together(const Communicator& comm, const std::function<void()>& work) {
   } catch (const std::exception& error) {
     text = error.what();
   }
+  const flight::Scope record(comm, waiting);
   const int mine = text.empty() ? comm.size() : comm.rank();
   int first = 0;
   MPI_Request request = MPI_REQUEST_NULL;
@@ -63,6 +67,7 @@ std::string broadcast_text(const Communicator& comm, std::string text) {
 }
 
 std::vector<std::string> gather_texts(const Communicator& comm, const std::string& text) {
+  const flight::Scope record(comm, waiting);
   const auto size = static_cast<std::size_t>(comm.size());
   const bool root = comm.rank() == 0;
   const int length = static_cast<int>(text.size());

@@ -4,9 +4,11 @@
 #include <utility>
 
 #include <shoal/runtime/error.hpp>
+#include <shoal/runtime/flight_recorder.hpp>
 #include <shoal/runtime/mpi_interop.hpp>
 
 #include "communicator_impl.hpp"
+#include "flight_log.hpp"
 
 namespace shoal {
 namespace {
@@ -26,7 +28,10 @@ void set_current_world_table(std::shared_ptr<const WorldTable> table) noexcept {
 
 Communicator::Impl::Impl(MPI_Comm owned, std::string group_name,
                          std::shared_ptr<const WorldTable> world_table)
-    : comm(owned), name(std::move(group_name)), table(std::move(world_table)) {
+    : comm(owned),
+      name(std::move(group_name)),
+      recorded_name(flight::intern(name)),
+      table(std::move(world_table)) {
   MPI_Comm_set_errhandler(comm, MPI_ERRORS_RETURN);
   MPI_Comm_rank(comm, &rank);
   MPI_Comm_size(comm, &size);
@@ -72,12 +77,15 @@ int Communicator::size() const noexcept { return impl_->size; }
 const std::string& Communicator::name() const noexcept { return impl_->name; }
 
 Communicator Communicator::split(int colour, int key, std::string name) const {
+  // MPI makes communicators without a deadline: the watch ends the run if a rank is gone (watch.hpp).
+  const flight::Scope scope(*this, {.operation = "split", .collective = false});
   MPI_Comm part = MPI_COMM_NULL;
   check_mpi(MPI_Comm_split(impl_->comm, colour, key, &part), "split communicator");
   return Communicator(std::make_unique<Impl>(part, std::move(name), impl_->table));
 }
 
 Communicator Communicator::duplicate(std::string name) const {
+  const flight::Scope scope(*this, {.operation = "duplicate", .collective = false});  // as in split()
   MPI_Comm copy = MPI_COMM_NULL;
   check_mpi(MPI_Comm_dup(impl_->comm, &copy), "duplicate communicator");
   return Communicator(std::make_unique<Impl>(copy, std::move(name), impl_->table));

@@ -3,6 +3,8 @@
 
 #include <mpi.h>
 
+#include <atomic>
+#include <cstdint>
 #include <map>
 #include <memory>
 #include <string>
@@ -29,6 +31,9 @@ struct Communicator::Impl {
 
   MPI_Comm comm = MPI_COMM_NULL;
   std::string name;
+  const char* recorded_name = "";  ///< the same, for the flight recorder: it outlives this object
+  /// Collectives called so far: numbers them alike on all ranks.
+  mutable std::atomic<std::uint64_t> collectives{0};
   std::shared_ptr<const WorldTable> table;
   Rank rank = 0;
   int size = 1;

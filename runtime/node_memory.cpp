@@ -111,6 +111,7 @@ void Heaps::map_all(const std::vector<Offer>& offers) {
   }
 }
 
+// MPI's collectives here block without a deadline: the watch ends them where a rank is gone.
 Heaps::Heaps(MPI_Comm node, std::shared_ptr<const WorldTable> world_table)
     : table(std::move(world_table)) {
   MPI_Comm_rank(node, &rank);

@@ -5,17 +5,22 @@
 
 #include <algorithm>
 #include <array>
+#include <chrono>
 #include <cmath>
+#include <csignal>
 #include <cstdio>
 #include <cstdlib>
 #include <exception>
 #include <fstream>
 #include <functional>
+#include <new>
+#include <thread>
 #include <vector>
 
 #include <shoal/runtime/error.hpp>
 #include <shoal/runtime/log.hpp>
 #include <shoal/runtime/mpi_interop.hpp>
+#include <shoal/runtime/settings.hpp>
 #include <shoal/runtime/topology.hpp>
 #include <shoal/runtime/trace.hpp>
 #include <shoal/runtime/wait.hpp>
@@ -25,6 +30,8 @@
 #include "node_cpus.hpp"
 #include "node_memory_lifetime.hpp"
 #include "process_state.hpp"
+#include "start_alarm.hpp"
+#include "watch.hpp"
 
 namespace shoal {
 namespace {
@@ -64,7 +71,8 @@ void print_failure(const std::string& text) {
   std::fflush(stderr);
 }
 
-// Who shares a node with whom, and their host names.
+// Who shares a node with whom, and their host names. Before the watch runs, mpirun ends the run when a
+// rank dies, and StartAlarm when one does not come.
 std::shared_ptr<WorldTable> make_world_table(MPI_Comm world, MPI_Comm node) {
   auto table = std::make_shared<WorldTable>();
   check_mpi(MPI_Comm_group(world, &table->group), "runtime");
@@ -143,6 +151,19 @@ int threads_for(const NodeCpus& cpus) {
   return std::max(1, threads);
 }
 
+// OpenMP's threads start here, with signals blocked for good: handlers then run on the program's own
+// threads, which know when not to (see kernels/local/signals_held.hpp).
+void start_compute_threads() {
+  sigset_t all;
+  sigset_t before;
+  sigfillset(&all);
+  pthread_sigmask(SIG_BLOCK, &all, &before);
+#pragma omp parallel
+  {
+  }
+  pthread_sigmask(SIG_SETMASK, &before, nullptr);
+}
+
 }  // namespace
 
 struct Runtime::Impl {
@@ -161,6 +182,8 @@ Runtime::Runtime(const Options& options) : impl_(std::make_unique<Impl>()) {
   if (runtime_alive) {
     throw Error("runtime", "this process already has a shoal::Runtime", "make only one at a time");
   }
+  settings();  // a variable without sense is refused before anything begins
+  const StartAlarm alarm;
   impl_->options = options;
   impl_->exceptions_at_start = std::uncaught_exceptions();
   int initialized = 0;
@@ -197,10 +220,12 @@ Runtime::Runtime(const Options& options) : impl_(std::make_unique<Impl>()) {
   const Communicator& all = *impl_->world;
   set_process_identity(all.rank(), all.host_of(all.rank()));
   set_process_rank(all.rank());
+  watch::start(world, *impl_->table);
 
   const NodeCpus cpus = node_cpus(all);
   compute_threads = threads_for(cpus);
   if (std::getenv("OMP_NUM_THREADS") == nullptr) omp_set_num_threads(compute_threads);
+  start_compute_threads();
   set_ranks_own_their_cores(cpus.ranks <= cpus.all &&
                             (cpus.quota == 0 || cpus.quota >= cpus.ranks));
   node_memory::start(node, impl_->table);
@@ -215,7 +240,9 @@ Runtime::Runtime(const Options& options) : impl_(std::make_unique<Impl>()) {
 
 Runtime::~Runtime() {
   if (impl_->options.abort_on_unwind && std::uncaught_exceptions() > impl_->exceptions_at_start) {
-    print_failure(process_identity() + ": an exception leaves the program, the run is aborted");
+    const std::string text = "an exception leaves the program, the run is aborted";
+    watch::report(text, 1);
+    print_failure(process_identity() + ": " + text);
     abort(1);
   }
   if (!impl_->options.trace_file.empty()) {
@@ -232,7 +259,9 @@ Runtime::~Runtime() {
   set_process_rank(-1);
   MPI_Group_free(&impl_->table->group);
   runtime_alive = false;
+  // MPI_Finalize waits for all ranks, without a deadline: the watch must outlive it.
   if (impl_->owns_mpi) MPI_Finalize();
+  watch::stop(impl_->owns_mpi);
 }
 
 const Communicator& Runtime::world() const noexcept { return *impl_->world; }
@@ -257,6 +286,7 @@ std::string Runtime::mpi_version() {
 }
 
 void Runtime::abort(int status) noexcept {
+  watch::leave_quietly();
   std::fflush(nullptr);
   int initialized = 0;
   int finalized = 0;
@@ -275,7 +305,7 @@ namespace {
 enum class Agreement { none, all_failed, same_words };
 
 Agreement agree_on_failure(const Communicator& control, const std::string& message) {
-  constexpr Seconds patience{3.0};
+  constexpr Seconds patience{2.0};
   std::uint64_t hash = std::hash<std::string>{}(message);
   std::vector<std::uint64_t> hashes(static_cast<std::size_t>(control.size()));
   MPI_Request request = MPI_REQUEST_NULL;
@@ -287,11 +317,27 @@ Agreement agree_on_failure(const Communicator& control, const std::string& messa
   int done = 0;
   while (!done) {
     if (MPI_Test(&request, &done, MPI_STATUS_IGNORE) != MPI_SUCCESS) return Agreement::none;
-    if (!done && MPI_Wtime() > deadline) return Agreement::none;
+    if (done) break;
+    if (MPI_Wtime() > deadline) return Agreement::none;
+    std::this_thread::sleep_for(std::chrono::microseconds(200));
   }
   const bool same = std::all_of(hashes.begin(), hashes.end(),
                                 [&](std::uint64_t other) { return other == hash; });
   return same ? Agreement::same_words : Agreement::all_failed;
+}
+
+// The Runtime could not be made for a setting that has no sense, which most likely all ranks have
+// alike: rank 0 speaks, the others only if it has not ended the run in a moment.
+[[noreturn]] void refuse(const UsageError& error) {
+  int initialized = 0;
+  MPI_Initialized(&initialized);
+  int rank = 0;
+  if (initialized || MPI_Init(nullptr, nullptr) == MPI_SUCCESS) {
+    MPI_Comm_rank(MPI_COMM_WORLD, &rank);
+  }
+  if (rank != 0) std::this_thread::sleep_for(std::chrono::seconds(1));
+  print_failure(error.message());
+  Runtime::abort(2);
 }
 
 }  // namespace
@@ -300,9 +346,11 @@ int run_main(const Runtime::Options& options, const std::function<int(Runtime&)>
   std::unique_ptr<Runtime> runtime;
   try {
     runtime = std::make_unique<Runtime>(options);
+  } catch (const UsageError& error) {
+    refuse(error);
   } catch (const std::exception& error) {
     print_failure(error.what());
-    Runtime::abort(dynamic_cast<const UsageError*>(&error) != nullptr ? 2 : 1);
+    Runtime::abort(1);
   }
   int status = 1;
   std::string text;
@@ -313,6 +361,9 @@ int run_main(const Runtime::Options& options, const std::function<int(Runtime&)>
     status = dynamic_cast<const UsageError*>(&error) != nullptr ? 2 : 1;
     text = error.what();
     message = error.message();
+  } catch (const std::bad_alloc&) {
+    message = "memory is exhausted; give each rank more, or spread the run over more hosts";
+    text = process_identity() + ": " + message;
   } catch (const std::exception& error) {
     message = error.what();
     text = process_identity() + ": " + message;
@@ -323,10 +374,13 @@ int run_main(const Runtime::Options& options, const std::function<int(Runtime&)>
       if (world.rank() == 0) print_failure(message);
       return status;
     case Agreement::all_failed:
+      // In different words: one of them is the cause, and the watch tells what all did.
+      if (status != 2) watch::report(message, status);
       print_failure(text);
       return status;
     case Agreement::none: break;
   }
+  watch::report(message, status);
   print_failure(text);
   Runtime::abort(status);
 }

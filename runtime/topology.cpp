@@ -146,6 +146,7 @@ Machine local_machine() {
   return machine;
 }
 
+// MPI's collectives here block without a deadline: the watch ends them where a rank is gone.
 Topology::Topology(const Communicator& comm) {
   const MPI_Comm handle = mpi_handle(comm);
   std::string mine = serialise(local_machine());

@@ -2,12 +2,13 @@
 
 #include <sched.h>
 
+#include <algorithm>
 #include <atomic>
 #include <chrono>
-#include <cstdlib>
 #include <thread>
 
 #include <shoal/runtime/error.hpp>
+#include <shoal/runtime/settings.hpp>
 
 #include "process_state.hpp"
 
@@ -17,52 +18,79 @@ namespace {
 std::atomic<bool> own_cores{false};
 std::atomic<int> world_rank{-1};
 
+// How a policy goes about it: so many turns of spinning, so many of yielding, then sleep that starts
+// at `first_nap` and doubles up to `longest_nap`.
+struct Pace {
+  int spins;
+  int yields;
+  std::chrono::microseconds first_nap;
+  std::chrono::microseconds longest_nap;
+};
+
+using std::chrono::microseconds;
+// Yielding is enough while the awaited rank is about to answer; after a few thousand turns it is busy
+// with something long, and a waiting rank should cost nothing.
+constexpr Pace own_core{20000, 4000, microseconds(50), microseconds(50)};
+constexpr Pace shared_core{0, 4000, microseconds(50), microseconds(500)};
+constexpr Pace limited_time{0, 20, microseconds(20), microseconds(1000)};
+constexpr Pace never_leave{20000, 0, microseconds(0), microseconds(0)};
+
+std::atomic<const Pace*> pace{&shared_core};
+
+void choose_pace() noexcept {
+  WaitPolicy policy = WaitPolicy::automatic;
+  try {
+    policy = settings().wait;
+  } catch (const UsageError&) {
+    // The Runtime's constructor reports it; there is none yet.
+  }
+  switch (policy) {
+    case WaitPolicy::automatic: pace = own_cores ? &own_core : &shared_core; break;
+    case WaitPolicy::spin: pace = &never_leave; break;
+    case WaitPolicy::yield: pace = &shared_core; break;
+    case WaitPolicy::sleep: pace = &limited_time; break;
+  }
+}
+
 std::int64_t now_ns() {
   return std::chrono::duration_cast<std::chrono::nanoseconds>(
              std::chrono::steady_clock::now().time_since_epoch())
       .count();
 }
 
-Seconds timeout_from_environment() {
-  const char* text = std::getenv("SHOAL_TIMEOUT");
-  if (text == nullptr || *text == '\0') return Seconds(300);
-  char* end = nullptr;
-  const double seconds = std::strtod(text, &end);
-  if (*end != '\0' || !(seconds > 0) || seconds > 1e9) {
-    throw UsageError("SHOAL_TIMEOUT", "'" + std::string(text) + "' is not a number of seconds",
-                     "set it to a positive number");
-  }
-  return Seconds(seconds);
-}
-
 }  // namespace
 
 int process_rank() noexcept { return world_rank.load(std::memory_order_relaxed); }
 void set_process_rank(int rank) noexcept { world_rank = rank; }
-void set_ranks_own_their_cores(bool yes) noexcept { own_cores = yes; }
+void set_ranks_own_their_cores(bool yes) noexcept {
+  own_cores = yes;
+  choose_pace();
+}
 bool ranks_own_their_cores() noexcept { return own_cores.load(std::memory_order_relaxed); }
 
-Seconds wait_timeout() {
-  static const Seconds timeout = timeout_from_environment();
-  return timeout;
-}
+Seconds wait_timeout() { return settings().timeout; }
+
+int Waiter::spins_before_yield() noexcept { return pace.load(std::memory_order_relaxed)->spins; }
 
 bool Waiter::pause_slowly() {
-  // Yielding is enough while the awaited rank is about to answer; after a few thousand turns it is
-  // busy with something long, and a waiting rank should cost nothing.
-  constexpr int yields_before_sleep = 4000;
+  const Pace& how = *pace.load(std::memory_order_relaxed);
   const std::int64_t now = now_ns();
   if (deadline_ns_ == 0) {
     deadline_ns_ =
         now + std::chrono::duration_cast<std::chrono::nanoseconds>(wait_timeout()).count();
   }
   if (now > deadline_ns_) return false;
-  if (yields_ < yields_before_sleep) {
-    ++yields_;
+  if (how.longest_nap.count() == 0) {
+    count_ = 0;
+    return true;
+  }
+  if (turns_ < how.yields) {
     sched_yield();
   } else {
-    std::this_thread::sleep_for(std::chrono::microseconds(50));
+    const int doublings = std::min(turns_ - how.yields, 10);
+    std::this_thread::sleep_for(std::min(how.first_nap * (1 << doublings), how.longest_nap));
   }
+  if (turns_ < how.yields + 10) ++turns_;
   return true;
 }
 

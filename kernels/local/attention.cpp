@@ -12,6 +12,7 @@
 #include "attention_kernels.hpp"
 #include "philox_stream.hpp"
 #include "scratch.hpp"
+#include "signals_held.hpp"
 
 namespace shoal::kernels {
 namespace {
@@ -88,6 +89,7 @@ void for_each_item(Index items, double flops, Index floats, const Work& work) {
   static thread_local Scratch scratch;
   const Index stride = (floats + 15) / 16 * 16;
   float* const memory = scratch.get<float>(static_cast<std::size_t>(stride * threads));
+  const SignalsHeld held;
 #pragma omp parallel for schedule(dynamic) num_threads(threads) if (threads > 1)
   for (Index item = 0; item < items; ++item) {
     work(item, memory + stride * (threads > 1 ? omp_get_thread_num() : 0));

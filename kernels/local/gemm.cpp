@@ -17,6 +17,7 @@
 #include "gemm_check.hpp"
 #include "onednn_bf16.hpp"
 #include "scratch.hpp"
+#include "signals_held.hpp"
 #include "threads.hpp"
 
 namespace shoal::kernels {
@@ -50,9 +51,18 @@ Fp32Backend fp32_backend() {
 }
 
 Bf16Backend bf16_backend() {
-  static const Bf16Backend backend = backend_from<Bf16Backend>(
-      "SHOAL_BF16_BACKEND", {"onednn", Bf16Backend::onednn}, {"rounded", Bf16Backend::rounded},
-      has_amx_bf16() || has_avx512_bf16() ? Bf16Backend::onednn : Bf16Backend::rounded);
+  static const Bf16Backend backend = [] {
+    const std::string_view arithmetic = onednn_bf16_arithmetic();
+    const bool slow = arithmetic.empty() || arithmetic == "emulated";
+    const Bf16Backend chosen = backend_from<Bf16Backend>(
+        "SHOAL_BF16_BACKEND", {"onednn", Bf16Backend::onednn}, {"rounded", Bf16Backend::rounded},
+        slow ? Bf16Backend::rounded : Bf16Backend::onednn);
+    if (chosen == Bf16Backend::onednn && arithmetic.empty()) {
+      throw UsageError("SHOAL_BF16_BACKEND", "oneDNN cannot multiply bf16 on this processor",
+                       "use rounded");
+    }
+    return chosen;
+  }();
   return backend;
 }
 
@@ -71,6 +81,7 @@ void scale_matrix(Index m, Index n, float beta, float* c, Index ldc) {
 
 void gemm_fp32(Trans ta, Trans tb, Index m, Index n, Index k, float alpha, const float* a,
                Index lda, const float* b, Index ldb, float beta, float* c, Index ldc) {
+  const SignalsHeld held;
   if (fp32_backend() == Fp32Backend::openblas) {
     cblas_sgemm(CblasRowMajor, ta == Trans::yes ? CblasTrans : CblasNoTrans,
                 tb == Trans::yes ? CblasTrans : CblasNoTrans, static_cast<blasint>(m),
@@ -253,10 +264,7 @@ std::string gemm_backend(Precision precision) {
   }
   if (precision == Precision::fp32) return fp32;
   if (bf16_backend() == Bf16Backend::rounded) return "operands rounded to bf16, " + fp32;
-  return onednn_version() + " bf16 (" +
-         (has_amx_bf16()      ? "amx_bf16)"
-          : has_avx512_bf16() ? "avx512_bf16)"
-                              : "emulated)");
+  return onednn_version() + " bf16 (" + std::string(onednn_bf16_arithmetic()) + ")";
 }
 
 }  // namespace shoal::kernels

@@ -10,6 +10,7 @@
 #include "convert_kernels.hpp"
 #include "gemm_check.hpp"
 #include "onednn_bf16.hpp"
+#include "signals_held.hpp"
 #include "threads.hpp"
 
 namespace shoal::kernels {
@@ -35,6 +36,7 @@ void integer_product(Index m, Index n, Index k, const std::int8_t* a, Index lda,
                      const std::int8_t* b, Index ldb, float* c, Index ldc) {
   if (onednn_is_exact()) {
     const std::int32_t no_offset = 0;
+    const SignalsHeld held;
     const dnnl_status_t status =
         dnnl_gemm_s8s8s32('N', 'T', 'F', m, n, k, 1.0f, a, lda, 0, b, ldb, 0, 0.0f,
                           reinterpret_cast<std::int32_t*>(c), ldc, &no_offset);

@@ -8,6 +8,9 @@
 #include <oneapi/dnnl/dnnl.hpp>
 
 #include <shoal/runtime/error.hpp>
+#include <shoal/runtime/isa.hpp>
+
+#include "signals_held.hpp"
 
 namespace shoal::kernels {
 namespace {
@@ -70,6 +73,7 @@ void onednn_gemm_bf16(const Bf16Product& product, const bfloat16* a, const bfloa
     const auto memory = [](const dnnl::memory::desc& description, const void* data) {
       return dnnl::memory(description, engine(), const_cast<void*>(data));
     };
+    const SignalsHeld held;
     ready.primitive.execute(stream,
                             {{DNNL_ARG_SRC, memory(ready.description.src_desc(), a)},
                              {DNNL_ARG_WEIGHTS, memory(ready.description.weights_desc(), b)},
@@ -78,6 +82,18 @@ void onednn_gemm_bf16(const Bf16Product& product, const bfloat16* a, const bfloa
   } catch (const dnnl::error& error) {
     throw Error("gemm in bf16", std::string("oneDNN: ") + error.what(),
                 "set SHOAL_BF16_BACKEND=rounded");
+  }
+}
+
+std::string_view onednn_bf16_arithmetic() {
+  // Linux lets a process use the tile registers only if it asks: this does.
+  const bool tiles = has_amx_bf16();
+  switch (dnnl::get_effective_cpu_isa()) {
+    case dnnl::cpu_isa::avx512_core_amx: return tiles ? "amx_bf16" : "avx512_bf16";
+    case dnnl::cpu_isa::avx512_core_bf16: return "avx512_bf16";
+    case dnnl::cpu_isa::avx512_core:
+    case dnnl::cpu_isa::avx512_core_vnni: return "emulated";
+    default: return "";
   }
 }
 

@@ -3,6 +3,7 @@
 
 #include <compare>
 #include <string>
+#include <string_view>
 
 #include <shoal/kernels/local/gemm.hpp>
 
@@ -21,6 +22,10 @@ struct Bf16Product {
 /// C = alpha·op(A)·op(B) + beta·C for positive extents. Products are compiled once for each
 /// description and kept; may be called by several threads at once.
 void onednn_gemm_bf16(const Bf16Product& product, const bfloat16* a, const bfloat16* b, float* c);
+
+/// How oneDNN would multiply bf16 here: "amx_bf16", "avx512_bf16", "emulated" (in fp32 arithmetic), or
+/// empty if it cannot. Heeds ONEDNN_MAX_CPU_ISA.
+std::string_view onednn_bf16_arithmetic();
 
 /// "oneDNN 2.6.3"
 std::string onednn_version();

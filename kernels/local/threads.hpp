@@ -8,6 +8,8 @@
 #include <shoal/runtime/isa.hpp>
 #include <shoal/runtime/units.hpp>
 
+#include "signals_held.hpp"
+
 namespace shoal::kernels {
 
 /// Calls body(begin, end) for parts of [0, n) whose bounds are multiples of `align`. One thread for
@@ -21,6 +23,7 @@ void parallel_ranges(Index n, Index align, Index grain, const Body& body) {
     body(Index{0}, n);
     return;
   }
+  const SignalsHeld held;
 #pragma omp parallel num_threads(static_cast <int>(wanted))
   {
     const Index threads = omp_get_num_threads();

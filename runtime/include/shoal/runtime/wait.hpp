@@ -16,8 +16,9 @@ Seconds wait_timeout();
 /// waiting ranks may spin. Set by the Runtime from the topology.
 bool ranks_own_their_cores() noexcept;
 
-/// Paces a loop that waits: spins while the rank owns its core, then yields, then sleeps for
-/// moments, and gives up at the deadline. Cheap to make: reads no clock before it first yields.
+/// Paces a loop that waits: spins where the rank owns its core, then yields, then sleeps for moments
+/// that grow, and gives up at the deadline. Which of these and for how long says SHOAL_WAIT (see
+/// WaitPolicy). Cheap to make: reads no clock before it first yields.
 ///
 ///     Waiter waiter;
 ///     while (!flag_is_set()) waiter.pause([&] { return Late{"all_reduce over tp", "rank 3 on n1"}; });
@@ -48,12 +49,13 @@ class Waiter {
     asm volatile("yield");
 #endif
   }
+  static int spins_before_yield() noexcept;
   bool pause_slowly();
   [[noreturn]] static void fail(const Late& late);
 
-  int spin_limit_ = ranks_own_their_cores() ? 20000 : 0;
+  int spin_limit_ = spins_before_yield();
   int count_ = 0;
-  int yields_ = 0;
+  int turns_ = 0;
   std::int64_t deadline_ns_ = 0;
 };
 

@@ -1,0 +1,37 @@
+// What the user may set for a run, from the environment: docs/environment.md has the table.
+#pragma once
+
+#include <string>
+
+#include <shoal/runtime/units.hpp>
+
+namespace shoal {
+
+/// What a rank does while it waits for another.
+enum class WaitPolicy {
+  automatic,  ///< spins while the node has a core for each of its ranks, otherwise yields
+  spin,       ///< never gives the processor up: the least delay, where each rank owns a core
+  yield,      ///< lets others run, and sleeps for moments once the wait is long
+  sleep,  ///< sleeps soon, longer the longer it waits: for ranks whose processor time is limited
+};
+
+/// The environment of a run. The variables are SHOAL_ and the name in capitals.
+struct Settings {
+  WaitPolicy wait = WaitPolicy::automatic;
+  /// The bound of every wait for another rank.
+  Seconds timeout{300};
+  /// After how long without a heartbeat a rank counts as gone; at most `timeout`.
+  Seconds silence{30};
+  /// Whether the ranks watch each other.
+  bool watch = true;
+  /// Whether the ranks compare their calls before each collective.
+  bool check = false;
+  /// The folder for the flight recorder's file; empty: not given; "off": no file.
+  std::string flight_recorder;
+};
+
+/// Read once, at the first call; the Runtime's constructor makes it. Throws UsageError that names
+/// the variable if one has no sense.
+const Settings& settings();
+
+}  // namespace shoal

@@ -1,0 +1,67 @@
+#include <shoal/runtime/settings.hpp>
+
+#include <algorithm>
+#include <cstdlib>
+#include <string_view>
+
+#include <shoal/runtime/error.hpp>
+
+namespace shoal {
+namespace {
+
+// The variable's text; empty if it is not set.
+std::string_view text_of(const char* variable) {
+  const char* text = std::getenv(variable);
+  return text == nullptr ? std::string_view() : std::string_view(text);
+}
+
+Seconds seconds_of(const char* variable, Seconds otherwise) {
+  const std::string text(text_of(variable));
+  if (text.empty()) return otherwise;
+  char* end = nullptr;
+  const double seconds = std::strtod(text.c_str(), &end);
+  if (*end != '\0' || !(seconds > 0) || seconds > 1e9) {
+    throw UsageError(variable, "'" + text + "' is not a number of seconds",
+                     "set it to a positive number");
+  }
+  return Seconds(seconds);
+}
+
+bool switch_of(const char* variable, bool otherwise) {
+  const std::string_view text = text_of(variable);
+  if (text.empty()) return otherwise;
+  if (text == "1" || text == "on") return true;
+  if (text == "0" || text == "off") return false;
+  throw UsageError(variable, "'" + std::string(text) + "' is neither on nor off",
+                   "set it to 1 or on, 0 or off");
+}
+
+WaitPolicy wait_policy_of(const char* variable) {
+  const std::string_view text = text_of(variable);
+  if (text.empty() || text == "auto") return WaitPolicy::automatic;
+  if (text == "spin") return WaitPolicy::spin;
+  if (text == "yield") return WaitPolicy::yield;
+  if (text == "sleep") return WaitPolicy::sleep;
+  throw UsageError(variable, "'" + std::string(text) + "' is no way to wait",
+                   "choose one of spin, yield, sleep, auto");
+}
+
+Settings from_environment() {
+  Settings made;
+  made.wait = wait_policy_of("SHOAL_WAIT");
+  made.timeout = seconds_of("SHOAL_TIMEOUT", made.timeout);
+  made.silence = std::min(made.timeout, seconds_of("SHOAL_SILENCE", made.silence));
+  made.watch = switch_of("SHOAL_WATCH", made.watch);
+  made.check = switch_of("SHOAL_CHECK", made.check);
+  made.flight_recorder = text_of("SHOAL_FLIGHT_RECORDER");
+  return made;
+}
+
+}  // namespace
+
+const Settings& settings() {
+  static const Settings instance = from_environment();
+  return instance;
+}
+
+}  // namespace shoal
