@@ -21,11 +21,6 @@ class Command {
   virtual void add_to(CLI::App& program) = 0;
   /// Runs it on all ranks; the exit status.
   virtual int run(Runtime& runtime) = 0;
-  /// False for what starts or inspects other processes: it gets no Runtime, and `run_alone` is called
-  /// instead of `run`.
-  virtual bool needs_mpi() const { return true; }
-  /// The subcommand in this process alone, without MPI; the exit status.
-  virtual int run_alone() { return 1; }
 
   /// True if the command line names this subcommand.
   bool chosen() const;
@@ -37,6 +32,14 @@ class Command {
   std::string trace_file_;
 };
 
+/// A subcommand that runs in this process alone and starts no MPI: one that manages runs, say.
+class LocalCommand : public Command {
+ public:
+  /// Runs it; the exit status.
+  virtual int run_alone() = 0;
+  int run(Runtime&) final { return run_alone(); }
+};
+
 std::unique_ptr<Command> make_train_command();
 std::unique_ptr<Command> make_generate_command();
 std::unique_ptr<Command> make_info_command();
@@ -45,5 +48,6 @@ std::unique_ptr<Command> make_bench_command();
 std::unique_ptr<Command> make_run_command();
 std::unique_ptr<Command> make_doctor_command();
 std::unique_ptr<Command> make_probe_command();
+std::unique_ptr<Command> make_lab_command();
 
 }  // namespace shoal::launch

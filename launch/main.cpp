@@ -61,19 +61,17 @@ int reject(const CLI::App& program, const std::string& problem) {
   return run_main({}, [&](Runtime&) -> int { throw UsageError(where, problem, cure); });
 }
 
-// A subcommand without MPI; what it throws becomes one line and a status, as in run_main.
-int run_alone(Command& command) {
+// What it throws ends in one line, as run_main() does it for ranks.
+int run_alone(LocalCommand& command) {
   try {
     return command.run_alone();
-  } catch (const UsageError& error) {
-    std::fprintf(stderr, "shoal: %s\n", error.message().c_str());
-    return 2;
   } catch (const Error& error) {
     std::fprintf(stderr, "shoal: %s\n", error.message().c_str());
+    return dynamic_cast<const UsageError*>(&error) != nullptr ? 2 : 1;
   } catch (const std::exception& error) {
     std::fprintf(stderr, "shoal: %s\n", error.what());
+    return 1;
   }
-  return 1;
 }
 
 int main(int argc, char** argv) {
@@ -85,6 +83,7 @@ int main(int argc, char** argv) {
   commands.push_back(make_run_command());
   commands.push_back(make_doctor_command());
   commands.push_back(make_probe_command());
+  commands.push_back(make_lab_command());
 #ifdef SHOAL_HAS_BENCH
   commands.push_back(make_bench_command());
 #endif
@@ -110,7 +109,7 @@ int main(int argc, char** argv) {
   }
   for (const auto& command : commands) {
     if (!command->chosen()) continue;
-    if (!command->needs_mpi()) return run_alone(*command);
+    if (auto* local = dynamic_cast<LocalCommand*>(command.get())) return run_alone(*local);
     Runtime::Options options;
     options.trace_file = command->trace_file();
     return run_main(options, [&](Runtime& runtime) { return command->run(runtime); });

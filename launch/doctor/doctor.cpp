@@ -31,7 +31,7 @@ constexpr const char* description =
     "bandwidth between every two of them. ✓: good; !: works, but could be better; ✗: has to be "
     "cured. The exit status is 1 if anything has a ✗.";
 
-class DoctorCommand : public Command {
+class DoctorCommand : public LocalCommand {
  public:
   void add_to(CLI::App& program) override {
     app_ = program.add_subcommand("doctor", description);
@@ -47,8 +47,6 @@ class DoctorCommand : public Command {
         ->type_name("FILE");
   }
 
-  bool needs_mpi() const override { return false; }
-  int run(Runtime&) override { return 1; }  // needs_mpi() is false
 
   int run_alone() override {
     Ground ground = find_ground(flags_);

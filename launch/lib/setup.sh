@@ -10,7 +10,7 @@ SHOAL_TOOLS="g++:g++ make:make cmake:cmake ninja:ninja-build pkg-config:pkg-conf
   git:git mpirun:openmpi-bin awk:mawk"
 SHOAL_LIBRARIES="libopenmpi-dev libopenblas-openmp-dev libdnnl-dev libhwloc-dev libcli11-dev
   nlohmann-json3-dev libspdlog-dev libfmt-dev libgtest-dev libbenchmark-dev libxxhash-dev
-  ca-certificates"
+  iproute2 ca-certificates"
 # Only for the tests with the label slurm.
 SHOAL_SLURM_PACKAGES="slurmctld slurmd slurm-client munge"
 SHOAL_CMAKE_MINIMUM=3.25
@@ -89,8 +89,10 @@ shoal_jobs() {
     END { if (!jobs || jobs > cores) jobs = cores; print jobs < 1 ? 1 : jobs }' /proc/meminfo
 }
 
-# shoal_build TARGET...: configures and builds the release preset. Quiet unless it fails.
+# shoal_build TARGET...: configures and builds the release preset. Quiet unless it fails. Tests that run
+# the scripts on what is built already set SHOAL_BUILT.
 shoal_build() {
+  [ -z "${SHOAL_BUILT:-}" ] || return 0
   local log=build/release/setup.log warnings=OFF
   [ -z "${CI:-}" ] || warnings=ON
   mkdir -p build/release

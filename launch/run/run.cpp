@@ -72,7 +72,7 @@ std::string list_of(const std::vector<std::string>& names) {
   return out;
 }
 
-class RunCommand : public Command {
+class RunCommand : public LocalCommand {
  public:
   void add_to(CLI::App& program) override {
     app_ = program.add_subcommand("run", description);
@@ -109,7 +109,6 @@ class RunCommand : public Command {
     app_->add_option("--sweep", sweep_)->group("");
   }
 
-  bool needs_mpi() const override { return false; }
 
   int run_alone() override {
     if (answer_) {
@@ -147,7 +146,6 @@ class RunCommand : public Command {
     return run_with_restarts(job);
   }
 
-  int run(Runtime&) override { return 1; }  // needs_mpi() is false
 
  private:
   void find_program() {

@@ -48,9 +48,15 @@ rejects 'nowhere' "$shoal" checkpoint info nowhere
 rejects 'none.*no checkpoint' "$mpirun" -n 2 "$shoal" checkpoint verify none
 rejects 'none.*leave out --resume' "$shoal" train --data text.txt --resume --out-dir none
 
+# The lab, by root or not.
+rejects 'no-such-flag' "$shoal" lab up --no-such-flag
+rejects 'root|0gbit' "$shoal" lab up --link 0gbit
+rejects 'root|is no name' "$shoal" lab down --name ../x
+rejects 'root|no lab' "$shoal" lab status --name nowhere-at-all
+
 # Help, for 80 columns.
 for sub in '' train generate info bench run doctor checkpoint 'checkpoint info' \
-  'checkpoint verify' 'checkpoint export'; do
+  'checkpoint verify' 'checkpoint export' lab 'lab up' 'lab run' 'lab status' 'lab calibrate'; do
   # shellcheck disable=SC2086
   accepts 'help' "$shoal" $sub --help
   wide=$(printf '%s\n' "$output" | awk 'length($0) > 80')
