@@ -47,7 +47,6 @@ class DoctorCommand : public LocalCommand {
         ->type_name("FILE");
   }
 
-
   int run_alone() override {
     Ground ground = find_ground(flags_);
     std::ofstream json;

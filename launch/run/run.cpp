@@ -109,7 +109,6 @@ class RunCommand : public LocalCommand {
     app_->add_option("--sweep", sweep_)->group("");
   }
 
-
   int run_alone() override {
     if (answer_) {
       std::fputs(own_answer().c_str(), stdout);
@@ -145,7 +144,6 @@ class RunCommand : public LocalCommand {
     if (!quiet_) fmt::print(stderr, "shoal run: {}\n", summary(job));
     return run_with_restarts(job);
   }
-
 
  private:
   void find_program() {
