@@ -12,9 +12,14 @@
 #include <shoal/runtime/error.hpp>
 
 #include "command.hpp"
+#include "table_row.hpp"
 
 namespace shoal::launch {
 namespace {
+
+void print_row(const std::string& label, const std::string& text) {
+  launch::print_row(label, text, 12);
+}
 
 using Json = nlohmann::ordered_json;
 namespace fs = std::filesystem;
@@ -72,25 +77,6 @@ Json collect(const Checkpoint& checkpoint) {
     info["tensors"][name] = {{"dtype", std::string(name_of(tensor.dtype))}, {"shape", shape}};
   }
   return info;
-}
-
-// A row of two columns; words that do not fit 80 characters go on below.
-void print_row(const std::string& label, const std::string& text) {
-  constexpr std::size_t indent = 12;
-  constexpr std::size_t room = 80 - indent;
-  std::string left = label;
-  std::string rest = text;
-  do {
-    std::size_t length = rest.size();
-    if (length > room) {
-      length = rest.rfind(' ', room);
-      if (length == std::string::npos || length == 0) length = room;
-    }
-    fmt::print("{:<{}}{}\n", left, indent, rest.substr(0, length));
-    left.clear();
-    rest.erase(0, length);
-    rest.erase(0, std::min(rest.find_first_not_of(' '), rest.size()));
-  } while (!rest.empty());
 }
 
 std::string model_text(const Checkpoint& checkpoint) {

@@ -15,9 +15,14 @@
 #include "command.hpp"
 #include "default_mesh.hpp"
 #include "mpi_transport.hpp"
+#include "table_row.hpp"
 
 namespace shoal::launch {
 namespace {
+
+void print_row(const std::string& label, const std::string& text) {
+  launch::print_row(label, text, 14);
+}
 
 using Json = nlohmann::ordered_json;
 
@@ -90,25 +95,6 @@ Json collect(const Communicator& world) {
     info["nodes"].push_back(std::move(entry));
   }
   return info;
-}
-
-// A line of the table; what does not fit 80 columns goes on below, in the second column.
-void print_row(const std::string& label, const std::string& text) {
-  constexpr std::size_t indent = 14;
-  constexpr std::size_t room = 79 - indent;
-  std::string rest = text;
-  std::string left = label;
-  do {
-    std::size_t length = rest.size();
-    if (length > room) {
-      length = rest.rfind(' ', room);
-      if (length == std::string::npos || length == 0) length = room;
-    }
-    fmt::print("{:<{}}{}\n", left, indent, rest.substr(0, length));
-    left.clear();
-    rest.erase(0, length);
-    rest.erase(0, rest.find_first_not_of(' '));
-  } while (!rest.empty());
 }
 
 void print_table(const Json& info) {
