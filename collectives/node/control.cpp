@@ -166,10 +166,12 @@ const std::byte* NodeControl::inline_of(Rank rank) const noexcept {
   return slot(rank).turn[sequence_ % 2].data;
 }
 
-void NodeControl::check_agreement() const {
+void NodeControl::check_agreement() {
   const Announcement& first = of(0);
+  declined_ = first.declined != 0;
   for (Rank rank = 1; rank < ranks_; ++rank) {
     const Announcement& other = of(rank);
+    declined_ = declined_ || other.declined != 0;
     if (other.operation == first.operation && other.count == first.count &&
         other.type == first.type && other.op == first.op && other.root == first.root &&
         other.layout == first.layout) {
@@ -194,6 +196,13 @@ bool NodeControl::all_shared(bool in, bool out) const noexcept {
     const Announcement& theirs = of(rank);
     if (in && theirs.in.owner < 0) return false;
     if (out && theirs.out.owner < 0) return false;
+  }
+  return true;
+}
+
+bool NodeControl::all_staged() const noexcept {
+  for (Rank rank = 0; rank < ranks_; ++rank) {
+    if (of(rank).staged == 0) return false;
   }
   return true;
 }
@@ -229,9 +238,10 @@ void NodeControl::make_stages() {
   stages_ = std::move(stages);
 }
 
-std::byte* NodeControl::stage_of(Rank rank, int which) {
+std::byte* NodeControl::stage_of(Rank rank, Index chunk) {
   if (stages_.empty()) make_stages();
-  return stages_[static_cast<std::size_t>(rank)] + static_cast<Bytes>(which) * stage_bytes;
+  return stages_[static_cast<std::size_t>(rank)] +
+         static_cast<Bytes>((chunks_ + chunk) % 2) * stage_bytes;
 }
 
 }  // namespace shoal

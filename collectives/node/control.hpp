@@ -22,7 +22,9 @@ struct Announcement {
   std::uint8_t operation = 0;
   std::uint8_t type = 0;
   std::uint8_t op = 0;
-  std::uint8_t inlined = 0;   ///< the data itself lies in the slot
+  std::uint8_t inlined : 1 = 0;   ///< the data itself lies in the slot
+  std::uint8_t staged : 1 = 0;    ///< the first chunk already lies in this rank's stage
+  std::uint8_t declined : 1 = 0;  ///< this rank cannot take part here: all take another way
   std::uint64_t layout = 0;   ///< hash of the counts by rank, where there are some
 };
 
@@ -52,14 +54,24 @@ class NodeControl {
   const std::byte* inline_of(Rank rank) const noexcept;
   /// True if every rank announced shared memory for `in` (and `out`).
   bool all_shared(bool in, bool out) const noexcept;
+  /// True if every rank announced that its first chunk is staged.
+  bool all_staged() const noexcept;
+  /// True if some rank declined.
+  bool any_declined() const noexcept { return declined_; }
 
   /// Returns once every rank has called it; what each wrote before is seen after.
   void meet();
 
-  /// Half `which` (0, 1) of a rank's staging area. The first call is collective: all ranks of the
+  /// The half of a rank's staging area that takes chunk `chunk` of this collective: the two in turn,
+  /// going on from where the last collective ended. The first call is collective: all ranks of the
   /// node make it at the same point of the same collective. Throws Error on all of them if one has no
   /// memory left.
-  std::byte* stage_of(Rank rank, int which);
+  std::byte* stage_of(Rank rank, Index chunk);
+  /// False until the first stage_of(), on all ranks alike.
+  bool has_stages() const noexcept { return !stages_.empty(); }
+  /// At the end of a collective of `chunks` chunks. Others may still read the half of the last one,
+  /// but no longer that of the next: a rank may fill it before they have announced anything.
+  void end_chunks(Index chunks) noexcept { chunks_ += chunks; }
 
  private:
   struct Slot;
@@ -67,7 +79,7 @@ class NodeControl {
 
   Slot& slot(Rank rank) const noexcept;
   void wait_for(const std::atomic<std::uint64_t>& flag, std::uint64_t value, Rank whom);
-  void check_agreement() const;
+  void check_agreement();
   void make_stages();
 
   std::string title() const;
@@ -83,6 +95,8 @@ class NodeControl {
   void* memory_ = nullptr;      // what the block lies in, on the rank that allocated it
   std::uint64_t sequence_ = 0;  // of announcements
   std::uint64_t meetings_ = 0;
+  bool declined_ = false;       // some rank, in the last announcement
+  Index chunks_ = 0;            // staged in earlier collectives
   std::vector<std::byte*> stages_;  // by rank; empty until needed
 };
 
