@@ -15,8 +15,14 @@ namespace shoal {
 
 /// What a rank tells the others about its part in a collective.
 struct Announcement {
-  node_memory::Location in;   ///< owner −1: private memory
-  node_memory::Location out;
+  static constexpr Bytes tiny_bytes = 32;
+  union {
+    struct {
+      node_memory::Location in;   ///< owner −1: private memory
+      node_memory::Location out;
+    } at = {};
+    std::byte tiny[tiny_bytes];   ///< the data, if inlined and so small: one cache line tells all
+  };
   std::int64_t count = 0;
   std::int32_t root = 0;
   std::uint8_t operation = 0;
@@ -49,9 +55,11 @@ class NodeControl {
   /// Tells the others about this rank's part (and `inline_data`, if mine.inlined), waits for
   /// theirs, and checks that all take part in the same collective: throws Error on every rank if not.
   void announce(const Announcement& mine, const void* inline_data, Bytes inline_size);
-  /// After announce(): a rank's announcement, and its inlined data.
+  /// After announce(): a rank's announcement, and its `size` bytes of inlined data.
   const Announcement& of(Rank rank) const noexcept;
-  const std::byte* inline_of(Rank rank) const noexcept;
+  const std::byte* inline_of(Rank rank, Bytes size) const noexcept;
+  /// Room for a pointer a rank.
+  std::vector<const void*>& pointers() noexcept { return pointers_; }
   /// True if every rank announced shared memory for `in` (and `out`).
   bool all_shared(bool in, bool out) const noexcept;
   /// True if every rank announced that its first chunk is staged.
@@ -97,6 +105,7 @@ class NodeControl {
   std::uint64_t meetings_ = 0;
   bool declined_ = false;       // some rank, in the last announcement
   Index chunks_ = 0;            // staged in earlier collectives
+  std::vector<const void*> pointers_;
   std::vector<std::byte*> stages_;  // by rank; empty until needed
 };
 

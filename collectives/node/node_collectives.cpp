@@ -100,29 +100,34 @@ Index input_count(const Call& call) {
   }
 }
 
-}  // namespace
 
-Announcement announcement_of(const Call& call) {
+// A rank's part in a call, but for where its data is.
+Announcement announcement_of(const Call& call, NodePath path) {
   Announcement mine;
   mine.operation = static_cast<std::uint8_t>(call.operation);
   mine.type = static_cast<std::uint8_t>(call.type);
   mine.op = static_cast<std::uint8_t>(call.op);
   mine.count = call.count;
   mine.root = call.root;
+  mine.declined = path == NodePath::declined ? 1 : 0;
   // What each rank of an all-to-all sends is its own affair; see Traffic.
   if (call.operation == Operation::all_to_all) {
     if (!call.receive_counts.empty()) mine.count = -1;
   } else if (!call.counts.empty()) {
     mine.layout = hash_of(call.counts);
   }
-  // An empty input may be anywhere: nobody will read it.
-  const node_memory::Location elsewhere{input_count(call) == 0 ? 0 : -1, 0};
-  mine.in = node_memory::locate(call.in).value_or(elsewhere);
-  mine.out = node_memory::locate(call.out).value_or(node_memory::Location{});
   return mine;
 }
 
-namespace {
+// The same, with it.
+Announcement announcement_on(const Call& call, NodePath path) {
+  Announcement mine = announcement_of(call, path);
+  // An empty input may be anywhere: nobody will read it.
+  const node_memory::Location elsewhere{input_count(call) == 0 ? 0 : -1, 0};
+  mine.at.in = node_memory::locate(call.in).value_or(elsewhere);
+  mine.at.out = node_memory::locate(call.out).value_or(node_memory::Location{});
+  return mine;
+}
 
 // Where all ranks go after they have announced a call.
 enum class Way { elsewhere, direct, staged };
@@ -141,13 +146,6 @@ Way announce_and_choose(NodeControl& control, const Call& call, const Announceme
   return direct ? Way::direct : Way::staged;
 }
 
-// An announcement for a call, with what `path` adds to it.
-Announcement announcement_on(const Call& call, NodePath path) {
-  Announcement mine = announcement_of(call);
-  mine.declined = path == NodePath::declined ? 1 : 0;
-  return mine;
-}
-
 // Whether the data goes through the slots; alike on all ranks.
 bool goes_inline(NodePath path, Bytes bytes) {
   return bytes <= NodeControl::inline_bytes && path != NodePath::staged;
@@ -156,7 +154,7 @@ bool goes_inline(NodePath path, Bytes bytes) {
 // Announces with the data in the slot; false if some rank declines.
 bool announce_inline(NodeControl& control, const Call& call, NodePath path, Bytes bytes,
                      bool has_data) {
-  Announcement mine = announcement_on(call, path);
+  Announcement mine = announcement_of(call, path);
   mine.inlined = has_data && path != NodePath::declined ? 1 : 0;
   control.announce(mine, call.in, bytes);
   return !control.any_declined();
@@ -166,7 +164,7 @@ bool announce_inline(NodeControl& control, const Call& call, NodePath path, Byte
 
 bool node_barrier(const Call& call, NodePath path) {
   NodeControl& control = node_control(*call.comm);
-  control.announce(announcement_on(call, path), nullptr, 0);
+  control.announce(announcement_of(call, path), nullptr, 0);
   return !control.any_declined();
 }
 
@@ -179,9 +177,9 @@ bool node_all_reduce(const Call& call, NodePath path) {
 
   if (goes_inline(path, call.bytes())) {
     if (!announce_inline(control, call, path, call.bytes(), true)) return false;
-    std::vector<const void*> inputs(static_cast<std::size_t>(ranks));
+    std::vector<const void*>& inputs = control.pointers();
     for (Rank rank = 0; rank < ranks; ++rank) {
-      inputs[static_cast<std::size_t>(rank)] = control.inline_of(rank);
+      inputs[static_cast<std::size_t>(rank)] = control.inline_of(rank, call.bytes());
     }
     void* out = call.out;
     reduce_elements(inputs.data(), ranks, &out, 1, call.count, call.type, call.op, ranks, false);
@@ -192,7 +190,7 @@ bool node_all_reduce(const Call& call, NodePath path) {
   StagedAllReduce staged(call, control);
   // Whoever has a private buffer knows that all will stage, and can begin before it has heard of them.
   const bool sure = path == NodePath::staged ||
-                    (path == NodePath::any && (mine.in.owner < 0 || mine.out.owner < 0));
+                    (path == NodePath::any && (mine.at.in.owner < 0 || mine.at.out.owner < 0));
   if (sure && control.has_stages()) {
     staged.begin();
     mine.staged = 1;
@@ -210,7 +208,7 @@ bool node_all_reduce(const Call& call, NodePath path) {
   }
   const Block part = segment_of(call.count, call.type, ranks, comm.rank());
   const Bytes offset = static_cast<Bytes>(part.begin) * element;
-  std::vector<const void*> inputs(static_cast<std::size_t>(ranks));
+  std::vector<const void*>& inputs = control.pointers();
   std::vector<void*> outputs(static_cast<std::size_t>(ranks));
   for (Rank rank = 0; rank < ranks; ++rank) {
     inputs[static_cast<std::size_t>(rank)] = bytes_at(input_of(control, rank), offset);
@@ -234,7 +232,7 @@ bool node_reduce_scatter(const Call& call, NodePath path) {
   }
   const auto me = static_cast<std::size_t>(comm.rank());
   const Bytes start = static_cast<Bytes>(starts_of(call.counts)[me]) * size_of(call.type);
-  std::vector<const void*> inputs(static_cast<std::size_t>(ranks));
+  std::vector<const void*>& inputs = control.pointers();
   for (Rank rank = 0; rank < ranks; ++rank) {
     inputs[static_cast<std::size_t>(rank)] = bytes_at(input_of(control, rank), start);
   }
@@ -262,7 +260,7 @@ bool node_all_gather(const Call& call, NodePath path) {
   if (goes_inline(path, static_cast<Bytes>(longest) * element)) {
     if (!announce_inline(control, call, path, bytes_of(comm.rank()), true)) return false;
     for (Rank rank = 0; rank < ranks; ++rank) {
-      copy_piece(place_of(rank), control.inline_of(rank), bytes_of(rank), false);
+      copy_piece(place_of(rank), control.inline_of(rank, bytes_of(rank)), bytes_of(rank), false);
     }
     return true;
   }
@@ -288,12 +286,12 @@ bool node_broadcast(const Call& call, NodePath path) {
 
   if (goes_inline(path, call.bytes())) {
     if (!announce_inline(control, call, path, call.bytes(), root)) return false;
-    if (!root) copy_piece(call.out, control.inline_of(call.root), call.bytes(), false);
+    if (!root) copy_piece(call.out, control.inline_of(call.root, call.bytes()), call.bytes(), false);
     return true;
   }
   control.announce(announcement_on(call, path), nullptr, 0);
   if (control.any_declined()) return false;
-  const bool direct = path != NodePath::staged && control.of(call.root).in.owner >= 0;
+  const bool direct = path != NodePath::staged && control.of(call.root).at.in.owner >= 0;
   if (path == NodePath::zero_copy && !direct) {
     throw Error("broadcast over " + comm.name(),
                 "node_shared was asked for, but the root's buffer is private",

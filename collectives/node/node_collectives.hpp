@@ -25,15 +25,12 @@ enum class NodePath {
 /// first time on a communicator.
 std::string why_no_node_path(const Call& call);
 
-/// The announcement of a call.
-Announcement announcement_of(const Call& call);
-
 /// What a rank announced as its input or output, as an address here.
 inline const void* input_of(const NodeControl& control, Rank rank) {
-  return node_memory::address(control.of(rank).in);
+  return node_memory::address(control.of(rank).at.in);
 }
 inline void* output_of(const NodeControl& control, Rank rank) {
-  return node_memory::address(control.of(rank).out);
+  return node_memory::address(control.of(rank).at.out);
 }
 
 /// The state of a communicator's node collectives.

@@ -27,7 +27,7 @@ StagedAllReduce::StagedAllReduce(const Call& call, NodeControl& control)
       chunks_(ceil_of(call.count, per_chunk_)),
       stream_(outgrows_caches(call.bytes())),
       per_block_(static_cast<Index>(block_bytes / element_)),
-      inputs_(static_cast<std::size_t>(ranks_)) {}
+      inputs_(control.pointers()) {}
 
 Index StagedAllReduce::length(Index chunk) const {
   return std::min(per_chunk_, call_.count - chunk * per_chunk_);
@@ -108,7 +108,7 @@ void staged_reduce_scatter(const Call& call, NodeControl& control) {
   const Index piece = std::max<Index>(1, lines) * static_cast<Index>(64 / element);
   const Index longest = *std::max_element(call.counts.begin(), call.counts.end());
   const Index chunks = ceil_of(longest, piece);
-  std::vector<const void*> inputs(static_cast<std::size_t>(ranks));
+  std::vector<const void*>& inputs = control.pointers();
   const auto place = [&](Rank rank, Index chunk) {  // in the input
     return static_cast<Bytes>(starts[static_cast<std::size_t>(rank)] + chunk * piece) * element;
   };

@@ -46,7 +46,7 @@ class StagedAllReduce {
   const Index chunks_;
   const bool stream_;
   const Index per_block_;
-  std::vector<const void*> inputs_;
+  std::vector<const void*>& inputs_;
   // A vector store into a line that another core read last waits for that core; a long memcpy does
   // not (measured: 3.6 against 20 GB/s). So results are made a block at a time, in the first-level
   // cache, and copied to the stage.
