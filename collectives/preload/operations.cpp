@@ -17,9 +17,12 @@ namespace {
 
 using NodeCollective = bool (*)(const Call&, NodePath);
 
+// Whether to look at a call on `comm` at all. Before everything else: without a set-up there are no
+// tables of types.
+bool is_open(MPI_Comm comm) { return active() && !Inside::now() && comm != MPI_COMM_NULL; }
+
 // The ranks of the call if it may be Shoal's; null if it is MPI's.
 Group* ranks_of(MPI_Comm comm) {
-  if (!active() || Inside::now() || comm == MPI_COMM_NULL) return nullptr;
   const Inside inside;
   return group_of(comm);
 }
@@ -58,7 +61,7 @@ Call movement_of(Group& group, Operation operation, Bytes bytes) {
 std::optional<int> all_reduce(const void* in, void* out, int count, MPI_Datatype type, MPI_Op op,
                               MPI_Comm comm) {
   Tally tally(Function::all_reduce);
-  if (count <= 0 || out == MPI_IN_PLACE) return std::nullopt;
+  if (!is_open(comm) || count <= 0 || out == MPI_IN_PLACE) return std::nullopt;
   const auto reduction = reduction_of(type, op);
   if (!reduction) return std::nullopt;
   Group* const group = ranks_of(comm);
@@ -81,7 +84,7 @@ std::optional<int> all_reduce(const void* in, void* out, int count, MPI_Datatype
 std::optional<int> reduce_scatter(Function function, const void* in, void* out, const int* counts,
                                   std::size_t stride, MPI_Datatype type, MPI_Op op, MPI_Comm comm) {
   Tally tally(function);
-  if (counts == nullptr || out == MPI_IN_PLACE) return std::nullopt;
+  if (!is_open(comm) || counts == nullptr || out == MPI_IN_PLACE) return std::nullopt;
   const auto reduction = reduction_of(type, op);
   if (!reduction) return std::nullopt;
   Group* const group = ranks_of(comm);
@@ -122,7 +125,7 @@ std::optional<int> reduce_scatter(Function function, const void* in, void* out, 
 std::optional<int> all_gather(const void* in, int in_count, MPI_Datatype in_type, void* out,
                               int out_count, MPI_Datatype out_type, MPI_Comm comm) {
   Tally tally(Function::all_gather);
-  if (comm == MPI_COMM_NULL) return std::nullopt;
+  if (!is_open(comm)) return std::nullopt;
   const auto bytes = bytes_of(out_count, out_type);
   if (!bytes || *bytes == 0) return std::nullopt;
   Group* const group = ranks_of(comm);
@@ -143,6 +146,7 @@ std::optional<int> all_gather(const void* in, int in_count, MPI_Datatype in_type
 
 std::optional<int> broadcast(void* data, int count, MPI_Datatype type, int root, MPI_Comm comm) {
   Tally tally(Function::broadcast);
+  if (!is_open(comm)) return std::nullopt;
   const auto bytes = bytes_of(count, type);
   if (!bytes || *bytes == 0) return std::nullopt;
   Group* const group = ranks_of(comm);
@@ -163,6 +167,7 @@ std::optional<int> broadcast(void* data, int count, MPI_Datatype type, int root,
 std::optional<int> all_to_all(const void* in, int in_count, MPI_Datatype in_type, void* out,
                               int out_count, MPI_Datatype out_type, MPI_Comm comm) {
   Tally tally(Function::all_to_all);
+  if (!is_open(comm)) return std::nullopt;
   const auto bytes = bytes_of(out_count, out_type);
   if (!bytes || *bytes == 0) return std::nullopt;
   Group* const group = ranks_of(comm);
@@ -182,6 +187,7 @@ std::optional<int> all_to_all(const void* in, int in_count, MPI_Datatype in_type
 
 std::optional<int> barrier(MPI_Comm comm) {
   Tally tally(Function::barrier);
+  if (!is_open(comm)) return std::nullopt;
   Group* const group = ranks_of(comm);
   if (group == nullptr) return std::nullopt;
   switch (take_over(comm, call_of(*group, Operation::barrier), true, node_barrier, tally)) {
