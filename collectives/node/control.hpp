@@ -38,8 +38,9 @@ struct Announcement {
 /// slot, with release stores; the others poll it. No lock, no system call.
 class NodeControl {
  public:
-  /// Data of up to this size travels in the slot itself.
-  static constexpr Bytes inline_bytes = 1024;
+  /// Data of up to this size travels in the slot itself: all ranks read more, but meet only once,
+  /// which counts where they share cores.
+  static constexpr Bytes inline_bytes = 8 << 10;
   /// Size of one of the two halves of a rank's staging area: two fit the second-level cache.
   static constexpr Bytes stage_bytes = 256 << 10;
 

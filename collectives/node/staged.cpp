@@ -180,7 +180,11 @@ void staged_all_gather(const Call& call, NodeControl& control) {
 void staged_broadcast(const Call& call, NodeControl& control) {
   const bool root = call.comm->rank() == call.root;
   const bool stream = call.bytes() >= stream_threshold();
-  const auto piece = static_cast<Index>(NodeControl::stage_bytes);
+  // The others wait while the root copies the first chunk, and the root while they copy the last: a
+  // quarter is short enough, and few meetings.
+  constexpr Bytes least = 32 << 10;
+  const auto piece = static_cast<Index>(
+      std::clamp<Bytes>(call.bytes() / 4 / 64 * 64, least, NodeControl::stage_bytes));
   const Index chunks = ceil_of(static_cast<Index>(call.bytes()), piece);
   const auto bytes_of = [&](Index chunk) {
     return static_cast<Bytes>(

@@ -12,6 +12,7 @@
 #include <shoal/runtime/settings.hpp>
 #include <shoal/runtime/wait.hpp>
 
+#include "preload/allocate.hpp"
 #include "preload/groups.hpp"
 #include "preload/preload.hpp"
 #include "preload/report.hpp"
@@ -83,12 +84,15 @@ void start(const void* caller) {
     if (rank == 0) say(error.what());
   }
   running = all_agree(runtime != nullptr);
-  if (running) set_wait_progress(progress);
+  if (!running) return;
+  set_wait_progress(progress);
+  start_allocating();
 }
 
 void stop() {
   if (!running) return;
   running = false;
+  stop_allocating();
   int rank = 0;
   PMPI_Comm_rank(MPI_COMM_WORLD, &rank);
   if (rank == 0) print_report();

@@ -27,6 +27,10 @@ Group* ranks_of(MPI_Comm comm) {
   return group_of(comm);
 }
 
+// Where Shoal meets twice and MPI exchanges short messages, MPI is faster (measured over 2 ranks:
+// 0.5 µs against 0.75 up to 512 bytes, 1.05 against 0.8 from 1 KiB on).
+constexpr Bytes least_to_stage = 1 << 10;
+
 enum class Outcome { done, failed, declined };
 
 // Does the call unless a rank declines. `can`: this one does not.
@@ -95,7 +99,7 @@ std::optional<int> reduce_scatter(Function function, const void* in, void* out, 
     group->counts[i] = static_cast<Index>(counts[i * stride]) * reduction->parts;
     total += group->counts[i];
   }
-  if (total == 0) return std::nullopt;
+  if (static_cast<Bytes>(total) * size_of(reduction->type) < least_to_stage) return std::nullopt;
   Call call = call_of(*group, Operation::reduce_scatter);
   call.counts = group->counts;
   call.count = total;
@@ -173,6 +177,7 @@ std::optional<int> all_to_all(const void* in, int in_count, MPI_Datatype in_type
   Group* const group = ranks_of(comm);
   if (group == nullptr) return std::nullopt;
   Call call = movement_of(*group, Operation::all_to_all, *bytes);
+  if (call.bytes() < least_to_stage) return std::nullopt;
   call.in = in;
   call.out = out;
   const bool can = in != MPI_IN_PLACE && out != MPI_IN_PLACE && is_plain(out_type) &&
