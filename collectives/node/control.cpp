@@ -2,6 +2,7 @@
 
 #include <mpi.h>
 
+#include <algorithm>
 #include <cstring>
 #include <memory>
 #include <mutex>
@@ -46,6 +47,15 @@ namespace {
 
 static_assert(sizeof(Announcement) + sizeof(std::uint64_t) <= 64);
 static_assert(std::atomic<std::uint64_t>::is_always_lock_free);
+
+void take_for_writing(void* line) noexcept {
+#if defined(__x86_64__)
+  // Not __builtin_prefetch: without -mprfchw it asks for the line to be read.
+  asm volatile("prefetchw %0" : : "m"(*static_cast<char*>(line)));
+#else
+  __builtin_prefetch(line, 1);
+#endif
+}
 
 // Memory that other ranks may still look at when this rank is done with it. It goes back to the heap
 // once all of them have counted themselves off.
@@ -166,6 +176,11 @@ void NodeControl::announce(const Announcement& mine, const void* inline_data, By
   for (Rank rank = 0; rank < ranks_; ++rank) {
     wait_for(slot(rank).turn[sequence_ % 2].line.flag, sequence_, rank);
   }
+  // The other turn is done with: its lines can come back from those who read them, for the next call
+  // to write at once.
+  auto* const next = reinterpret_cast<std::byte*>(&slot(rank_).turn[(sequence_ + 1) % 2]);
+  const Bytes used = mine.inlined ? std::min<Bytes>(inline_size, 512) + sizeof(Slot::Line) : 64;
+  for (Bytes at = 0; at < used; at += 64) take_for_writing(next + at);
   check_agreement();
 }
 

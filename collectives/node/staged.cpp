@@ -67,11 +67,10 @@ void StagedAllReduce::reduce(Index chunk) {
       inputs_[static_cast<std::size_t>(rank)] = rank == me_ ? bytes_at(call_.in, start + begin)
                                                             : slot(rank, chunk, me_) + begin;
     }
-    std::byte* out = bytes_at(call_.out, start + begin);
-    void* const sum = stream_ ? block_.data() : out;
+    void* const sum = block_.data();
     reduce_elements(inputs_.data(), ranks_, &sum, 1, count, call_.type, call_.op, ranks_, false);
     copy_piece(slot(me_, chunk, me_) + begin, sum, bytes, false);
-    if (stream_) copy_piece(out, sum, bytes, true);
+    copy_piece(bytes_at(call_.out, start + begin), sum, bytes, stream_);
   }
 }
 
