@@ -28,6 +28,8 @@ function(_shoal_sanitizer_options name)
 endfunction()
 
 if(SHOAL_SANITIZE MATCHES thread)
+  # GCC warns that the sanitizer does not know fences: see the flight recorder in tsan.supp.
+  target_compile_options(shoal_compile_options INTERFACE $<$<CXX_COMPILER_ID:GNU>:-Wno-tsan>)
   set(SHOAL_TEST_PATIENCE 8)
   _shoal_sanitizer_options(TSAN_OPTIONS suppressions=${_shoal_supp}/tsan.supp history_size=4)
   # libgomp's barriers are no barriers to the thread sanitizer: see tsan.supp.
