@@ -32,7 +32,7 @@ void strike(const std::string& fate) {
   if (fate == "memory") throw std::bad_alloc();
   // Longer than SHOAL_SILENCE, but that is no fault.
   if (fate == "compute") {
-    const auto end = std::chrono::steady_clock::now() + 3s;
+    const auto end = std::chrono::steady_clock::now() + 6s;
     while (std::chrono::steady_clock::now() < end) {
     }
   }
@@ -49,13 +49,13 @@ int run(Runtime& runtime, const std::string& fate) {
   for (int round = 1; round <= 40; ++round) {
     const bool fatal = round == fatal_round && last;
     if (fatal) {
-      std::this_thread::sleep_for(300ms);  // by then the others wait
+      std::this_thread::sleep_for(1s);  // by then the others wait, on a busy machine too
       strike(fate);
     }
     if (round == fatal_round &&
         fate == "finalize") {  // strikes the first, with the others in there
       if (world.rank() != 0) return 0;
-      std::this_thread::sleep_for(300ms);
+      std::this_thread::sleep_for(1s);
       std::raise(SIGKILL);
     }
     if (fatal && fate == "length") {

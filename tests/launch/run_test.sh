@@ -98,7 +98,7 @@ waits_for() {
 # --- Signals: the ranks get them, and nothing is left, not even what the ranks started.
 "$shoal" run -n 2 -- sh -c 'sleep 300 & echo $! >pid.$OMPI_COMM_WORLD_RANK; wait' >signal.log 2>&1 &
 job=$!
-waits_for 20 test -s pid.0 -a -s pid.1 || fail "the ranks have not started: $(cat signal.log)"
+waits_for 60 test -s pid.0 -a -s pid.1 || fail "the ranks have not started: $(cat signal.log)"
 kill -INT "$job"
 wait "$job"
 status=$?
@@ -113,7 +113,7 @@ awk 'BEGIN { for (i = 0; i < 2000; i++) printf "the %d fish swim in a shoal\n", 
   --n-embd 16 --block-size 16 --batch-size 4 --dropout 0 --eval-interval 0 --warmup-iters 2 \
   --max-iters 6000 --checkpoint-interval 500 --log-json log.json --out-dir out >restart.log 2>&1 &
 job=$!
-if waits_for 40 sh -c 'ls -d out/step-*'; then
+if waits_for 100 sh -c 'ls -d out/step-*'; then
   # Any rank of it: a trainer with our working directory.
   victim=
   for process in /proc/[0-9]*; do
