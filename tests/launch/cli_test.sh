@@ -54,8 +54,17 @@ rejects 'root|0gbit' "$shoal" lab up --link 0gbit
 rejects 'root|is no name' "$shoal" lab down --name ../x
 rejects 'root|no lab' "$shoal" lab status --name nowhere-at-all
 
+# A bench leaves nothing where it wrote.
+mkdir disk
+accepts 'fp32 .*%' "$mpirun" -n 2 "$shoal" bench checkpoint --config nano --rounds 2 --out-dir disk \
+  --json bench.json
+[ -z "$(ls disk)" ] || fail "bench checkpoint left $(ls disk)"
+grep -q '"op": *"checkpoint"' bench.json || fail "bench.json has no row: $(cat bench.json)"
+rejects 'rounds' "$shoal" bench checkpoint --rounds 0
+rejects 'fp8' "$shoal" bench checkpoint --dtype fp8
+
 # Help, for 80 columns.
-for sub in '' train generate info bench run doctor checkpoint 'checkpoint info' \
+for sub in '' train generate info bench 'bench checkpoint' run doctor checkpoint 'checkpoint info' \
   'checkpoint verify' 'checkpoint export' lab 'lab up' 'lab run' 'lab status' 'lab calibrate'; do
   # shellcheck disable=SC2086
   accepts 'help' "$shoal" $sub --help
