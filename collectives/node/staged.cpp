@@ -64,8 +64,8 @@ void StagedAllReduce::reduce(Index chunk) {
     const Bytes begin = static_cast<Bytes>(at) * element_;
     const Bytes bytes = static_cast<Bytes>(count) * element_;
     for (Rank rank = 0; rank < ranks_; ++rank) {
-      inputs_[static_cast<std::size_t>(rank)] = rank == me_ ? bytes_at(call_.in, start + begin)
-                                                            : slot(rank, chunk, me_) + begin;
+      inputs_[static_cast<std::size_t>(rank)] =
+          rank == me_ ? bytes_at(call_.in, start + begin) : slot(rank, chunk, me_) + begin;
     }
     void* const sum = block_.data();
     reduce_elements(inputs_.data(), ranks_, &sum, 1, count, call_.type, call_.op, ranks_, false);
@@ -84,8 +84,9 @@ void StagedAllReduce::copy_out(Index chunk) {
 }
 
 void StagedAllReduce::finish() {
-  // At the meeting all have reduced chunk − 1: its results can be fetched, and its half of the inputs
-  // be filled again. What was fetched of chunk − 2 was fetched before it, so that its slot is free.
+  // At the meeting all have reduced chunk − 1: its results can be fetched, and its half of the
+  // inputs be filled again. What was fetched of chunk − 2 was fetched before it, so that its slot
+  // is free.
   for (Index chunk = 0; chunk < chunks_; ++chunk) {
     if (chunk > 0) copy_out(chunk - 1);
     copy_in(chunk + 1);
@@ -167,8 +168,8 @@ void staged_all_gather(const Call& call, NodeControl& control) {
     if (chunk + 1 < chunks) copy_in(chunk + 1);
     for (int step = 0; step < ranks; ++step) {
       const Rank rank = (me + step) % ranks;
-      const std::byte* from = rank == me ? bytes_at(call.in, offset(chunk))
-                                         : control.stage_of(rank, chunk);
+      const std::byte* from =
+          rank == me ? bytes_at(call.in, offset(chunk)) : control.stage_of(rank, chunk);
       const Bytes start = static_cast<Bytes>(starts[static_cast<std::size_t>(rank)]) * element;
       copy_piece(bytes_at(call.out, start + offset(chunk)), from, bytes_of(rank, chunk), stream);
     }
@@ -186,8 +187,7 @@ void staged_broadcast(const Call& call, NodeControl& control) {
       std::clamp<Bytes>(call.bytes() / 4 / 64 * 64, least, NodeControl::stage_bytes));
   const Index chunks = ceil_of(static_cast<Index>(call.bytes()), piece);
   const auto bytes_of = [&](Index chunk) {
-    return static_cast<Bytes>(
-        std::min(piece, static_cast<Index>(call.bytes()) - chunk * piece));
+    return static_cast<Bytes>(std::min(piece, static_cast<Index>(call.bytes()) - chunk * piece));
   };
   const auto offset = [&](Index chunk) { return static_cast<Bytes>(chunk * piece); };
   const auto copy_in = [&](Index chunk) {

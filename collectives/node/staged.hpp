@@ -14,9 +14,9 @@
 
 namespace shoal {
 
-/// An all-reduce. Of each chunk every rank reduces one segment: its own part straight from its input,
-/// the others' from their stages. The result goes into its output and into that slot of its stage
-/// which holds no input, since nobody but itself reduces it; from there the others fetch it.
+/// An all-reduce. Of each chunk every rank reduces one segment: its own part straight from its
+/// input, the others' from their stages. The result goes into its output and into that slot of its
+/// stage which holds no input, since nobody but itself reduces it; from there the others fetch it.
 ///
 /// Cost, p ranks, n bytes, chunks of c bytes: n·(p−1)/p copied in, n/p reduced from p inputs,
 /// n·(p−1)/p copied out; n/c + 1 meetings. DRAM sees the input once and the output once.
@@ -48,9 +48,9 @@ class StagedAllReduce {
   const Index per_block_;
   std::vector<const void*>& inputs_;
   // A vector store into a line that another core read last waits for that core; a long memcpy does
-  // not (measured: 3.6 against 20 GB/s). That is so for every line of the stage, and for those of the
-  // output where it was sent from before. So results are made a block at a time, in the first-level
-  // cache, and copied.
+  // not (measured: 3.6 against 20 GB/s). That is so for every line of the stage, and for those of
+  // the output where it was sent from before. So results are made a block at a time, in the
+  // first-level cache, and copied.
   static constexpr Bytes block_bytes = 8 << 10;
   alignas(64) std::array<std::byte, block_bytes> block_;
 };

@@ -1,13 +1,13 @@
 // malloc and its family, in front of glibc's.
 //
 // A block of at least the threshold comes from this rank's heap (runtime/node_memory.hpp) between
-// MPI_Init and MPI_Finalize, everything else from glibc. The heap is a memory file mapped shared, and
-// differs from private memory in one way: after fork() parent and child would write the same pages. So
-// the child does not get them (MADV_DONTFORK): it may exec, and free() what it likes, but dies if it
-// touches such a block. Blocks go back to the system when they are freed.
+// MPI_Init and MPI_Finalize, everything else from glibc. The heap is a memory file mapped shared,
+// and differs from private memory in one way: after fork() parent and child would write the same
+// pages. So the child does not get them (MADV_DONTFORK): it may exec, and free() what it likes, but
+// dies if it touches such a block. Blocks go back to the system when they are freed.
 //
-// mmap is left alone: what programs do to such mappings (unmapping parts, MADV_DONTNEED, which leaves
-// zeros in private memory only) is not to be had from a heap.
+// mmap is left alone: what programs do to such mappings (unmapping parts, MADV_DONTNEED, which
+// leaves zeros in private memory only) is not to be had from a heap.
 #include "preload/allocate.hpp"
 
 #include <dlfcn.h>
@@ -217,8 +217,10 @@ SHOAL_EXPORT void* realloc(void* pointer, std::size_t bytes) {
 }
 
 SHOAL_EXPORT void free(void* pointer) {
-  if (preload::is_ours(pointer)) preload::give_back(pointer);
-  else __libc_free(pointer);
+  if (preload::is_ours(pointer))
+    preload::give_back(pointer);
+  else
+    __libc_free(pointer);
 }
 
 SHOAL_EXPORT void* memalign(std::size_t alignment, std::size_t bytes) {

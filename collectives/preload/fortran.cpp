@@ -13,7 +13,8 @@
 
 namespace {
 
-// The address of a variable of Open MPI's Fortran library under any of the names a compiler gives it.
+// The address of a variable of Open MPI's Fortran library under any of the names a compiler gives
+// it.
 class Sentinel {
  public:
   explicit Sentinel(const std::array<const char*, 4>& names) {
@@ -47,19 +48,20 @@ void give(MPI_Fint* error, int code) {
 }  // namespace
 
 // All names of one function: those of Fortran compilers, and Open MPI's for `use mpi_f08`.
-#define SHOAL_FORTRAN(lower, upper, parameters)                                              \
-  SHOAL_EXPORT void mpi_##lower##_ parameters;                                               \
-  SHOAL_EXPORT void mpi_##lower##__ parameters __attribute__((alias("mpi_" #lower "_")));    \
-  SHOAL_EXPORT void mpi_##lower parameters __attribute__((alias("mpi_" #lower "_")));        \
-  SHOAL_EXPORT void MPI_##upper parameters __attribute__((alias("mpi_" #lower "_")));        \
-  SHOAL_EXPORT void ompi_##lower##_f parameters __attribute__((alias("mpi_" #lower "_")));   \
+#define SHOAL_FORTRAN(lower, upper, parameters)                                            \
+  SHOAL_EXPORT void mpi_##lower##_ parameters;                                             \
+  SHOAL_EXPORT void mpi_##lower##__ parameters __attribute__((alias("mpi_" #lower "_")));  \
+  SHOAL_EXPORT void mpi_##lower parameters __attribute__((alias("mpi_" #lower "_")));      \
+  SHOAL_EXPORT void MPI_##upper parameters __attribute__((alias("mpi_" #lower "_")));      \
+  SHOAL_EXPORT void ompi_##lower##_f parameters __attribute__((alias("mpi_" #lower "_"))); \
   void mpi_##lower##_ parameters
 
 extern "C" {
 
 SHOAL_FORTRAN(init, INIT, (MPI_Fint * error)) { give(error, MPI_Init(nullptr, nullptr)); }
 
-SHOAL_FORTRAN(init_thread, INIT_THREAD, (MPI_Fint * required, MPI_Fint* provided, MPI_Fint* error)) {
+SHOAL_FORTRAN(init_thread, INIT_THREAD,
+              (MPI_Fint * required, MPI_Fint* provided, MPI_Fint* error)) {
   int granted = 0;
   give(error, MPI_Init_thread(nullptr, nullptr, *required, &granted));
   *provided = granted;
@@ -99,8 +101,7 @@ SHOAL_FORTRAN(allgather, ALLGATHER,
 SHOAL_FORTRAN(bcast, BCAST,
               (void* data, MPI_Fint* count, MPI_Fint* type, MPI_Fint* root, MPI_Fint* comm,
                MPI_Fint* error)) {
-  give(error,
-       MPI_Bcast(in_c(data), *count, MPI_Type_f2c(*type), *root, MPI_Comm_f2c(*comm)));
+  give(error, MPI_Bcast(in_c(data), *count, MPI_Type_f2c(*type), *root, MPI_Comm_f2c(*comm)));
 }
 
 SHOAL_FORTRAN(alltoall, ALLTOALL,

@@ -16,8 +16,8 @@ struct Group {
   std::vector<Index> counts;  ///< by rank, for the call under way
 };
 
-/// The program's communicator `comm`, or null if its calls are MPI's. Collective the first time. Valid
-/// until the program frees it.
+/// The program's communicator `comm`, or null if its calls are MPI's. Collective the first time.
+/// Valid until the program frees it.
 Group* group_of(MPI_Comm comm);
 
 /// Before groups are made, and after the last.

@@ -77,9 +77,12 @@ std::optional<int> all_reduce(const void* in, void* out, int count, MPI_Datatype
   call.type = reduction->type;
   call.op = reduction->op;
   switch (take_over(comm, call, true, node_all_reduce, tally)) {
-    case Outcome::done: return MPI_SUCCESS;
-    case Outcome::failed: return MPI_ERR_OTHER;
-    case Outcome::declined: break;
+    case Outcome::done:
+      return MPI_SUCCESS;
+    case Outcome::failed:
+      return MPI_ERR_OTHER;
+    case Outcome::declined:
+      break;
   }
   return std::nullopt;
 }
@@ -120,8 +123,10 @@ std::optional<int> reduce_scatter(Function function, const void* in, void* out, 
         std::memmove(out, call.out, static_cast<Bytes>(call.counts[me]) * size_of(call.type));
       }
       return MPI_SUCCESS;
-    case Outcome::failed: return MPI_ERR_OTHER;
-    case Outcome::declined: break;
+    case Outcome::failed:
+      return MPI_ERR_OTHER;
+    case Outcome::declined:
+      break;
   }
   return std::nullopt;
 }
@@ -141,9 +146,12 @@ std::optional<int> all_gather(const void* in, int in_count, MPI_Datatype in_type
   const bool can = out != MPI_IN_PLACE && is_plain(out_type) &&
                    (in_place || (is_plain(in_type) && bytes_of(in_count, in_type) == bytes));
   switch (take_over(comm, call, can, node_all_gather, tally)) {
-    case Outcome::done: return MPI_SUCCESS;
-    case Outcome::failed: return MPI_ERR_OTHER;
-    case Outcome::declined: break;
+    case Outcome::done:
+      return MPI_SUCCESS;
+    case Outcome::failed:
+      return MPI_ERR_OTHER;
+    case Outcome::declined:
+      break;
   }
   return std::nullopt;
 }
@@ -161,9 +169,12 @@ std::optional<int> broadcast(void* data, int count, MPI_Datatype type, int root,
   call.count = static_cast<Index>(*bytes);
   call.root = root;
   switch (take_over(comm, call, is_plain(type), node_broadcast, tally)) {
-    case Outcome::done: return MPI_SUCCESS;
-    case Outcome::failed: return MPI_ERR_OTHER;
-    case Outcome::declined: break;
+    case Outcome::done:
+      return MPI_SUCCESS;
+    case Outcome::failed:
+      return MPI_ERR_OTHER;
+    case Outcome::declined:
+      break;
   }
   return std::nullopt;
 }
@@ -183,9 +194,12 @@ std::optional<int> all_to_all(const void* in, int in_count, MPI_Datatype in_type
   const bool can = in != MPI_IN_PLACE && out != MPI_IN_PLACE && is_plain(out_type) &&
                    is_plain(in_type) && bytes_of(in_count, in_type) == bytes;
   switch (take_over(comm, call, can, node_all_to_all, tally)) {
-    case Outcome::done: return MPI_SUCCESS;
-    case Outcome::failed: return MPI_ERR_OTHER;
-    case Outcome::declined: break;
+    case Outcome::done:
+      return MPI_SUCCESS;
+    case Outcome::failed:
+      return MPI_ERR_OTHER;
+    case Outcome::declined:
+      break;
   }
   return std::nullopt;
 }
@@ -196,9 +210,12 @@ std::optional<int> barrier(MPI_Comm comm) {
   Group* const group = ranks_of(comm);
   if (group == nullptr) return std::nullopt;
   switch (take_over(comm, call_of(*group, Operation::barrier), true, node_barrier, tally)) {
-    case Outcome::done: return MPI_SUCCESS;
-    case Outcome::failed: return MPI_ERR_OTHER;
-    case Outcome::declined: break;
+    case Outcome::done:
+      return MPI_SUCCESS;
+    case Outcome::failed:
+      return MPI_ERR_OTHER;
+    case Outcome::declined:
+      break;
   }
   return std::nullopt;
 }

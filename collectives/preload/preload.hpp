@@ -6,20 +6,22 @@
 // Whether a call is taken over must come out alike on all ranks of its communicator, or they would
 // wait for each other in different places. Two kinds of facts decide:
 //
-//  - What MPI requires to be the same on all ranks: the communicator, the operation, and by the rule
+//  - What MPI requires to be the same on all ranks: the communicator, the operation, and by the
+//  rule
 //    that signatures match, the number of bytes; for a reduction also the kind of element and the
 //    operator. Each rank decides by these alone, before it tells the others anything.
-//  - What may differ: a derived type here where another rank has a plain one, an MPI_IN_PLACE that we
-//    cannot serve. A rank with such a reason still meets the others, announces that it declines, and
-//    then all of them, having read that, call PMPI (NodePath::declined).
+//  - What may differ: a derived type here where another rank has a plain one, an MPI_IN_PLACE that
+//  we
+//    cannot serve. A rank with such a reason still meets the others, announces that it declines,
+//    and then all of them, having read that, call PMPI (NodePath::declined).
 //
-// What Shoal needs for a communicator is made at the first call on it that qualifies; its ranks agree
-// whether they have it, and if one has not, all leave the communicator to MPI for good. An error
-// after that (ranks that call different things, a limit set by SHOAL_TIMEOUT) goes to the
+// What Shoal needs for a communicator is made at the first call on it that qualifies; its ranks
+// agree whether they have it, and if one has not, all leave the communicator to MPI for good. An
+// error after that (ranks that call different things, a limit set by SHOAL_TIMEOUT) goes to the
 // communicator's error handler, as one of MPI's own would.
 //
-// While a rank waits in here it drives MPI's progress, as MPI_Allreduce would: the rank it waits for
-// may itself wait for a message of this one.
+// While a rank waits in here it drives MPI's progress, as MPI_Allreduce would: the rank it waits
+// for may itself wait for a message of this one.
 //
 // Communicators that span nodes are MPI's. So are programs that make a shoal::Runtime.
 #pragma once

@@ -23,8 +23,9 @@ struct Counts {
 };
 
 constexpr std::array<const char*, function_count> names = {
-    "MPI_Allreduce", "MPI_Reduce_scatter", "MPI_Reduce_scatter_block", "MPI_Allgather",
-    "MPI_Bcast",     "MPI_Alltoall",       "MPI_Barrier",              "MPI_Iallreduce"};
+    "MPI_Allreduce", "MPI_Reduce_scatter", "MPI_Reduce_scatter_block",
+    "MPI_Allgather", "MPI_Bcast",          "MPI_Alltoall",
+    "MPI_Barrier",   "MPI_Iallreduce"};
 
 bool wanted = false;
 std::array<Counts, function_count> counts;

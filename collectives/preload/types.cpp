@@ -9,11 +9,11 @@ namespace shoal::preload {
 namespace {
 
 enum class Kind : std::uint8_t {
-  none,              // moved, never reduced
+  none,  // moved, never reduced
   signed_integer,
   unsigned_integer,  // wraps as the signed one does, but is ordered otherwise
   real,
-  complex,           // added part by part
+  complex,  // added part by part
 };
 
 struct Type {
@@ -54,10 +54,14 @@ void add(MPI_Datatype type, Kind kind) {
 
 std::optional<DType> integer_of(int size) noexcept {
   switch (size) {
-    case 1: return DType::i8;
-    case 4: return DType::i32;
-    case 8: return DType::i64;
-    default: return std::nullopt;
+    case 1:
+      return DType::i8;
+    case 4:
+      return DType::i32;
+    case 8:
+      return DType::i64;
+    default:
+      return std::nullopt;
   }
 }
 
@@ -101,21 +105,31 @@ std::optional<Reduction> reduction_of(MPI_Datatype type, MPI_Op op) noexcept {
   const Type* const known = find(type);
   if (known == nullptr) return std::nullopt;
   ReduceOp reduce = ReduceOp::sum;
-  if (op == MPI_SUM) reduce = ReduceOp::sum;
-  else if (op == MPI_PROD) reduce = ReduceOp::prod;
-  else if (op == MPI_MIN) reduce = ReduceOp::min;
-  else if (op == MPI_MAX) reduce = ReduceOp::max;
-  else return std::nullopt;
+  if (op == MPI_SUM)
+    reduce = ReduceOp::sum;
+  else if (op == MPI_PROD)
+    reduce = ReduceOp::prod;
+  else if (op == MPI_MIN)
+    reduce = ReduceOp::min;
+  else if (op == MPI_MAX)
+    reduce = ReduceOp::max;
+  else
+    return std::nullopt;
   const bool orders = reduce == ReduceOp::min || reduce == ReduceOp::max;
   std::optional<DType> element;
   int parts = 1;
   switch (known->kind) {
-    case Kind::none: break;
-    case Kind::signed_integer: element = integer_of(known->size); break;
+    case Kind::none:
+      break;
+    case Kind::signed_integer:
+      element = integer_of(known->size);
+      break;
     case Kind::unsigned_integer:
       if (!orders) element = integer_of(known->size);
       break;
-    case Kind::real: element = real_of(known->size); break;
+    case Kind::real:
+      element = real_of(known->size);
+      break;
     case Kind::complex:
       if (reduce == ReduceOp::sum) element = real_of(known->size / 2);
       parts = 2;

@@ -23,8 +23,8 @@ std::optional<Reduction> reduction_of(MPI_Datatype type, MPI_Op op) noexcept;
 /// Bytes of `count` elements; nothing for a count or type that MPI would refuse.
 std::optional<Bytes> bytes_of(int count, MPI_Datatype type) noexcept;
 
-/// True if an element is one run of bytes and the next follows at once: what Shoal can move as it is.
-/// Only for built-in types: one derived from them may order its bytes otherwise than they lie.
+/// True if an element is one run of bytes and the next follows at once: what Shoal can move as it
+/// is. Only for built-in types: one derived from them may order its bytes otherwise than they lie.
 bool is_plain(MPI_Datatype type) noexcept;
 
 /// Before the others.
