@@ -19,15 +19,16 @@ std::string title(const Call& call) {
 }
 
 // What all ranks of a node do together where they can: it beats messages at every size.
-void run_on_node(const Call& call) {
+bool run_on_node(const Call& call) {
   switch (call.operation) {
     case Operation::all_reduce: return node_all_reduce(call, NodePath::any);
     case Operation::reduce_scatter: return node_reduce_scatter(call, NodePath::any);
     case Operation::all_gather: return node_all_gather(call, NodePath::any);
     case Operation::broadcast: return node_broadcast(call, NodePath::any);
     case Operation::all_to_all: return node_all_to_all(call, NodePath::any);
-    case Operation::barrier: return node_barrier(call);
+    case Operation::barrier: return node_barrier(call, NodePath::any);
   }
+  return false;
 }
 
 const Algorithm& cheapest(const Call& call) {
@@ -66,7 +67,8 @@ void run_collective(const Call& call, const CollectiveOptions& options) {
   if (options.algorithm.empty()) {
     if (why_no_node_path(call).empty()) {
       record.set_algorithm("node");  // where the ranks compare their calls in any case
-      return run_on_node(call);
+      run_on_node(call);
+      return;
     }
     check_agreement(call, record.sequence(), "");
     const Algorithm& best = cheapest(call);

@@ -14,6 +14,7 @@
 #include <fstream>
 #include <functional>
 #include <new>
+#include <optional>
 #include <thread>
 #include <vector>
 
@@ -183,7 +184,8 @@ Runtime::Runtime(const Options& options) : impl_(std::make_unique<Impl>()) {
     throw Error("runtime", "this process already has a shoal::Runtime", "make only one at a time");
   }
   settings();  // a variable without sense is refused before anything begins
-  const StartAlarm alarm;
+  std::optional<StartAlarm> alarm;
+  if (!options.guest) alarm.emplace();
   impl_->options = options;
   impl_->exceptions_at_start = std::uncaught_exceptions();
   int initialized = 0;
@@ -220,16 +222,19 @@ Runtime::Runtime(const Options& options) : impl_(std::make_unique<Impl>()) {
   const Communicator& all = *impl_->world;
   set_process_identity(all.rank(), all.host_of(all.rank()));
   set_process_rank(all.rank());
-  watch::start(world, *impl_->table);
+  if (!options.guest) watch::start(world, *impl_->table);
 
   const NodeCpus cpus = node_cpus(all);
   compute_threads = threads_for(cpus);
-  if (std::getenv("OMP_NUM_THREADS") == nullptr) {
-    omp_set_num_threads(compute_threads);
-  } else {
-    compute_threads = omp_get_max_threads();
+  if (!options.guest) {
+    if (std::getenv("OMP_NUM_THREADS") == nullptr) {
+      omp_set_num_threads(compute_threads);
+    } else {
+      compute_threads = omp_get_max_threads();
+    }
+    start_compute_threads();
   }
-  start_compute_threads();
+  set_waits_unbounded(options.guest && !settings().timeout_given);
   set_ranks_own_their_cores(cpus.ranks <= cpus.all &&
                             (cpus.quota == 0 || cpus.quota >= cpus.ranks));
   node_memory::start(node, impl_->table);

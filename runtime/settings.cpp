@@ -50,6 +50,7 @@ Settings from_environment() {
   Settings made;
   made.wait = wait_policy_of("SHOAL_WAIT");
   made.timeout = seconds_of("SHOAL_TIMEOUT", made.timeout);
+  made.timeout_given = !text_of("SHOAL_TIMEOUT").empty();
   made.silence = std::min(made.timeout, seconds_of("SHOAL_SILENCE", made.silence));
   made.watch = switch_of("SHOAL_WATCH", made.watch);
   made.check = switch_of("SHOAL_CHECK", made.check);

@@ -17,6 +17,8 @@ namespace {
 
 std::atomic<bool> own_cores{false};
 std::atomic<int> world_rank{-1};
+std::atomic<bool> unbounded{false};
+std::atomic<void (*)()> progress_hook{nullptr};
 
 // How a policy goes about it: so many turns of spinning, so many of yielding, then sleep that starts
 // at `first_nap` and doubles up to `longest_nap`.
@@ -68,11 +70,23 @@ void set_ranks_own_their_cores(bool yes) noexcept {
 }
 bool ranks_own_their_cores() noexcept { return own_cores.load(std::memory_order_relaxed); }
 
-Seconds wait_timeout() { return settings().timeout; }
+void set_waits_unbounded(bool yes) noexcept { unbounded = yes; }
+
+Seconds wait_timeout() {
+  constexpr Seconds for_ever{1e9};
+  return unbounded.load(std::memory_order_relaxed) ? for_ever : settings().timeout;
+}
+
+void set_wait_progress(void (*progress)()) noexcept { progress_hook = progress; }
+
+void Waiter::make_progress() noexcept {
+  if (auto* const progress = progress_hook.load(std::memory_order_relaxed)) progress();
+}
 
 int Waiter::spins_before_yield() noexcept { return pace.load(std::memory_order_relaxed)->spins; }
 
 bool Waiter::pause_slowly() {
+  make_progress();
   const Pace& how = *pace.load(std::memory_order_relaxed);
   const std::int64_t now = now_ns();
   if (deadline_ns_ == 0) {

@@ -29,6 +29,9 @@ class Runtime {
     std::string trace_file;
     /// What the destructor does on ranks that unwind: true kills the run (the default).
     bool abort_on_unwind = true;
+    /// True: the process is someone else's, who knows nothing of Shoal. No watch, no limit to waits
+    /// unless SHOAL_TIMEOUT gives one, no threads started, OpenMP left alone.
+    bool guest = false;
   };
 
   /// Collective over all ranks. Throws Error if MPI cannot give the thread level, or if the process

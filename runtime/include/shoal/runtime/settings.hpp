@@ -20,6 +20,7 @@ struct Settings {
   WaitPolicy wait = WaitPolicy::automatic;
   /// The bound of every wait for another rank.
   Seconds timeout{300};
+  bool timeout_given = false;  ///< by the user
   /// After how long without a heartbeat a rank counts as gone; at most `timeout`.
   Seconds silence{30};
   /// Whether the ranks watch each other.

@@ -9,8 +9,13 @@
 namespace shoal {
 
 /// How long any wait for another rank may last before it becomes a PeerError: 300 s, or the
-/// environment variable SHOAL_TIMEOUT in seconds.
+/// environment variable SHOAL_TIMEOUT in seconds. Without limit where the Runtime is a guest
+/// (Runtime::Options) and the variable is not set.
 Seconds wait_timeout();
+
+/// `progress` is called now and then by whatever thread waits, so that what it owes others meanwhile
+/// goes on; null: nothing. It must not throw or wait.
+void set_wait_progress(void (*progress)()) noexcept;
 
 /// True if the node has at least one core (of those this run may use) for each of its ranks: then
 /// waiting ranks may spin. Set by the Runtime from the topology.
@@ -36,6 +41,7 @@ class Waiter {
     if (count_ < spin_limit_) {
       ++count_;
       relax();
+      if (count_ % spins_before_progress == 0) make_progress();
       return;
     }
     if (!pause_slowly()) fail(describe());
@@ -49,7 +55,9 @@ class Waiter {
     asm volatile("yield");
 #endif
   }
+  static constexpr int spins_before_progress = 128;  // some 3 µs
   static int spins_before_yield() noexcept;
+  static void make_progress() noexcept;
   bool pause_slowly();
   [[noreturn]] static void fail(const Late& late);
 
