@@ -6,7 +6,6 @@
 #include <vector>
 
 #include <shoal/runtime/error.hpp>
-#include <shoal/runtime/placement.hpp>
 
 #include "algorithm.hpp"
 #include "reduce/reduce.hpp"
@@ -19,15 +18,6 @@ const std::byte* bytes_at(const void* base, Bytes offset) {
   return static_cast<const std::byte*>(base) + offset;
 }
 std::byte* bytes_at(void* base, Bytes offset) { return static_cast<std::byte*>(base) + offset; }
-
-// Rank r's part of `count` elements, cut at cache lines so that no two ranks write the same one.
-Block segment_of(Index count, DType type, int ranks, Rank rank) {
-  const Index per_line = static_cast<Index>(64 / size_of(type));
-  const Index lines = (count + per_line - 1) / per_line;
-  const Block block = block_of(lines, ranks, rank);
-  const Index begin = std::min(count, block.begin * per_line);
-  return {begin, std::min(count, block.end() * per_line) - begin};
-}
 
 // memcpy, but 0 bytes from nowhere are allowed.
 void copy_within_cache(void* to, const void* from, Bytes bytes) {
@@ -95,6 +85,14 @@ Traffic::Traffic(const Communicator& comm, NodeControl& control) : ranks_(comm.s
 }
 
 }  // namespace
+
+Block segment_of(Index count, DType type, int ranks, Rank rank) {
+  const Index per_line = static_cast<Index>(64 / size_of(type));
+  const Index lines = (count + per_line - 1) / per_line;
+  const Block block = block_of(lines, ranks, rank);
+  const Index begin = std::min(count, block.begin * per_line);
+  return {begin, std::min(count, block.end() * per_line) - begin};
+}
 
 std::string why_no_node_path(const Call& call) {
   if (!call.comm->on_one_node()) return "the ranks are on several nodes";

@@ -8,6 +8,7 @@
 #include <string>
 
 #include <shoal/collectives/registry.hpp>
+#include <shoal/runtime/placement.hpp>
 
 #include "node/control.hpp"
 
@@ -28,6 +29,9 @@ std::string why_no_node_path(const Call& call);
 /// alike on every rank, whether to go directly. `in_matters`, `out_matters`: whose sharing counts.
 bool meet_and_choose(NodeControl& control, const Call& call, NodePath path, bool in_matters,
                      bool out_matters);
+
+/// Rank r's part of `count` elements, cut at cache lines so that no two ranks write the same one.
+Block segment_of(Index count, DType type, int ranks, Rank rank);
 
 /// The announcement of a call.
 Announcement announcement_of(const Call& call);
