@@ -1,7 +1,6 @@
 #include <algorithm>
 #include <cmath>
 #include <cstdio>
-#include <random>
 #include <string>
 
 #include <fmt/format.h>
@@ -15,53 +14,10 @@
 #include "peak.hpp"
 #include "report.hpp"
 #include "timing.hpp"
+#include "train_configs.hpp"
 
 namespace shoal::bench {
 namespace {
-
-struct Config {
-  const char* name;
-  models::GptConfig model;
-  Index batch_size;
-  int warm_up;
-  int steps;
-};
-
-models::GptConfig gpt(Index vocabulary, Index block, Index layers, Index heads, Index width) {
-  models::GptConfig config;
-  config.vocabulary = vocabulary;
-  config.block_size = block;
-  config.layers = layers;
-  config.heads = heads;
-  config.width = width;
-  config.bias = false;
-  return config;
-}
-
-// nanoGPT's CPU configuration on tiny-shakespeare; GPT-2 124M with the batch of llm.c's CPU trainer.
-const Config configs[] = {{"nano", gpt(65, 64, 4, 4, 128), 12, 20, 200},
-                          {"gpt2", gpt(50304, 64, 12, 12, 768), 4, 3, 15}};
-
-const Config& config_named(const std::string& name) {
-  for (const Config& config : configs) {
-    if (name == config.name) return config;
-  }
-  throw UsageError("bench train", "there is no configuration \"" + name + "\"",
-                   "choose among nano, gpt2");
-}
-
-models::Dataset random_tokens(const models::GptConfig& config) {
-  std::mt19937_64 random(1337);
-  const auto draw = [&](Index count) {
-    std::vector<std::uint16_t> tokens(static_cast<std::size_t>(count));
-    for (auto& token : tokens) {
-      token = static_cast<std::uint16_t>(random() % static_cast<std::uint64_t>(config.vocabulary));
-    }
-    return tokens;
-  };
-  return models::Dataset(models::Tokenizer::ids(config.vocabulary), draw(100000),
-                         draw(config.block_size + 1), config.block_size);
-}
 
 // All ranks at once, as in the training step.
 double summed_peak(const Communicator& world, const std::string& type) {
@@ -77,7 +33,7 @@ struct Measured {
   double comm_share = 0;
 };
 
-Measured measure(const Communicator& world, const Mesh& mesh, const Config& config,
+Measured measure(const Communicator& world, const Mesh& mesh, const TrainConfig& config,
                  const models::GptConfig& model, int steps) {
   const models::Dataset data = random_tokens(model);
   models::TrainOptions options;
@@ -112,12 +68,8 @@ Measured measure(const Communicator& world, const Mesh& mesh, const Config& conf
 }  // namespace
 
 void train(const Communicator& world, const TrainOptions& options) {
-  for (const std::string& name : options.configs) config_named(name);
-  for (const std::string& type : options.types) {
-    if (type != "fp32" && type != "bf16") {
-      throw UsageError("bench train", "\"" + type + "\" is not one of fp32, bf16");
-    }
-  }
+  for (const std::string& name : options.configs) train_config(name);
+  for (const std::string& type : options.types) train_precision(type);
   if (options.steps < 0) throw UsageError("bench train", "--steps must be 0 or more");
   Report report(world, options.json);
   const Mesh mesh(world, options.mesh);
@@ -131,9 +83,9 @@ void train(const Communicator& world, const TrainOptions& options) {
   for (const std::string& type : options.types) {
     const double peak = summed_peak(world, type);
     for (const std::string& name : options.configs) {
-      const Config& config = config_named(name);
+      const TrainConfig& config = train_config(name);
       models::GptConfig model = config.model;
-      model.precision = type == "bf16" ? kernels::Precision::bf16 : kernels::Precision::fp32;
+      model.precision = train_precision(type);
       const Measured measured =
           measure(world, mesh, config, model, options.steps > 0 ? options.steps : config.steps);
       const auto tokens = static_cast<double>(config.batch_size * model.block_size);

@@ -18,6 +18,7 @@ constexpr const char* description =
     "  mpirun -n 2 shoal bench allreduce\n"
     "  shoal bench gemm --dtype fp32,bf16\n"
     "  mpirun -n 2 shoal bench train --config nano,gpt2\n"
+    "  mpirun -n 2 shoal bench checkpoint --out-dir /scratch\n"
     "\n"
     "Times are medians; the peer runs in turns with ours, in the same process.";
 
@@ -37,6 +38,12 @@ constexpr const char* train_description =
     "\n"
     "nano: nanoGPT's CPU configuration (4 layers, width 128, 12 x 64 tokens). gpt2: GPT-2 124M with "
     "4 x 64 tokens. The bound is the arithmetic at the rate of a large product.";
+
+constexpr const char* checkpoint_description =
+    "What a checkpoint costs the training.\n"
+    "\n"
+    "Ten steps with a checkpoint, which is written beside the training, and ten without, in turns. "
+    "The models are those of bench train.";
 
 constexpr Index smallest_head_count = 4;  // of the configurations' heads: 4 and 12
 
@@ -69,6 +76,7 @@ class BenchCommand : public Command {
     add_all_reduce();
     add_gemm();
     add_train();
+    add_checkpoint();
   }
 
   int run(Runtime& runtime) override {
@@ -89,6 +97,10 @@ class BenchCommand : public Command {
       }
       gemm_.json = json_;
       bench::gemm(world, gemm_);
+    } else if (checkpoint_app_->parsed()) {
+      checkpoint_.mesh = choose_mesh(mesh_, world.size(), smallest_head_count);
+      checkpoint_.json = json_;
+      bench::checkpoint(world, checkpoint_);
     } else {
       train_.mesh = choose_mesh(mesh_, world.size(), smallest_head_count);
       train_.json = json_;
@@ -154,12 +166,28 @@ class BenchCommand : public Command {
     add_common(app);
   }
 
+  void add_checkpoint() {
+    CLI::App* app = checkpoint_app_ = app_->add_subcommand("checkpoint", checkpoint_description);
+    add(app, "--config", checkpoint_.config, "NAME", "nano or gpt2");
+    app->add_option("--dtype", checkpoint_.types, "fp32, bf16; comma separated (fp32)")
+        ->type_name("LIST")
+        ->delimiter(',');
+    add(app, "--mesh", mesh_, "dp=N,tp=N", "layout of the ranks (default: mostly tp)")
+        ->default_str("");
+    add(app, "--out-dir", checkpoint_.out_dir, "DIR",
+        "folder on the disk to measure; what is written there goes at the end");
+    add(app, "--rounds", checkpoint_.rounds, "N", "of twenty steps each");
+    add_common(app);
+  }
+
   CLI::App* all_reduce_app_ = nullptr;
   CLI::App* gemm_app_ = nullptr;
   CLI::App* train_app_ = nullptr;
+  CLI::App* checkpoint_app_ = nullptr;
   bench::AllReduceOptions all_reduce_;
   bench::GemmOptions gemm_;
   bench::TrainOptions train_;
+  bench::CheckpointOptions checkpoint_;
   std::string min_bytes_ = "8", max_bytes_ = "64M", dtype_ = "f32", op_ = "sum",
               memory_ = "shared", shapes_, mesh_, json_;
 };

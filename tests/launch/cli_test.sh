@@ -54,8 +54,17 @@ rejects 'root|0gbit' "$shoal" lab up --link 0gbit
 rejects 'root|is no name' "$shoal" lab down --name ../x
 rejects 'root|no lab' "$shoal" lab status --name nowhere-at-all
 
+# A bench leaves nothing where it wrote.
+mkdir disk
+accepts 'fp32 .*%' "$mpirun" -n 2 "$shoal" bench checkpoint --config nano --rounds 2 --out-dir disk \
+  --json bench.json
+[ -z "$(ls disk)" ] || fail "bench checkpoint left $(ls disk)"
+grep -q '"op": *"checkpoint"' bench.json || fail "bench.json has no row: $(cat bench.json)"
+rejects 'rounds' "$shoal" bench checkpoint --rounds 0
+rejects 'fp8' "$shoal" bench checkpoint --dtype fp8
+
 # Help, for 80 columns.
-for sub in '' train generate info bench run doctor checkpoint 'checkpoint info' \
+for sub in '' train generate info bench 'bench checkpoint' run doctor checkpoint 'checkpoint info' \
   'checkpoint verify' 'checkpoint export' lab 'lab up' 'lab run' 'lab status' 'lab calibrate'; do
   # shellcheck disable=SC2086
   accepts 'help' "$shoal" $sub --help
@@ -66,6 +75,9 @@ accepts '^shoal 0' "$shoal" --version
 accepts 'usage|Usage|Subcommands' "$mpirun" -n 2 "$shoal" --help
 [ "$(printf '%s\n' "$output" | grep -c '^Subcommands')" -le 1 ] || fail "two ranks print the help twice"
 accepts 'MPI' "$mpirun" -n 2 "$shoal" info
+# Of the threads it tells what is in force, whoever has set it.
+accepts ', 3 threads each' env OMP_NUM_THREADS=3 "$mpirun" -n 2 "$shoal" info
+accepts '"threads_per_rank": 1,' env OMP_NUM_THREADS=1 "$shoal" info --json
 
 # The OpenMP build of OpenBLAS, whichever one the system prefers.
 blas=$(ldd "$shoal" | awk '/libopenblas/ { print $3 }')

@@ -61,4 +61,18 @@ struct TrainOptions {
 /// The bound is the step's arithmetic at the rate of a large product, measured on all ranks at once.
 void train(const Communicator& world, const TrainOptions& options);
 
+/// Checkpoints while a model trains on random tokens.
+struct CheckpointOptions {
+  std::string config = "gpt2";               ///< nano, gpt2
+  std::vector<std::string> types = {"fp32"};  ///< fp32, bf16
+  MeshShape mesh;
+  std::string out_dir = ".";                 ///< on the disk to measure; a new folder in it is used
+  int rounds = 5;                            ///< each ten steps with a checkpoint, ten without
+  std::string json;
+};
+
+/// The bound is the same ten steps without a checkpoint. Prints the cost as a share of these.
+/// Collective. Throws UsageError for options that make no sense.
+void checkpoint(const Communicator& world, const CheckpointOptions& options);
+
 }  // namespace shoal::bench
