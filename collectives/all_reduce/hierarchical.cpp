@@ -12,8 +12,8 @@
 // Buffers in private memory pass through a stage in parts. Up to 1 KiB travel with the announcement,
 // in one lane.
 //
-// Cost, with N nodes of up to k ranks: that of the algorithm between N nodes with n·β and n·γ in all,
-// + 2·k flags, + 2·k·n/k of memory for what is not hidden.
+// Cost, with N nodes of up to k ranks: that of the algorithm between N nodes (the lanes share the link:
+// n·β in all), + 2·k flags, + 2·n/k of memory, though most of that hides behind the wire.
 // Source: Träff & Hunold 2020, Decomposing MPI collectives for exploiting multi-lane communication;
 // Bayatpour et al. 2017, Scalable reduction collectives with data partitioning-based multi-leader
 // design.

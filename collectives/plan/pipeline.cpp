@@ -3,7 +3,6 @@
 #include <mpi.h>
 
 #include <algorithm>
-#include <memory>
 #include <string>
 #include <vector>
 
@@ -62,9 +61,10 @@ struct Arrival {
   int missing = 0;  // messages
   int before = 0;
   bool combines = false;
-  std::vector<const void*> parts;  // where they landed, in the order of combination
-  std::vector<std::byte*> slots;   // to give back: by peer of the round
+  // By message, in the order of combination. What combines needs a place to land, the rest has one.
   std::vector<int> peers;
+  std::vector<const void*> parts;
+  std::vector<std::byte*> slots;  // the same places, to give back to the peers
 };
 
 struct Outgoing {
