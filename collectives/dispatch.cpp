@@ -2,7 +2,9 @@
 
 #include <cstdint>
 #include <limits>
+#include <map>
 #include <string>
+#include <utility>
 
 #include <shoal/runtime/error.hpp>
 #include <shoal/runtime/flight_recorder.hpp>
@@ -31,13 +33,33 @@ bool run_on_node(const Call& call) {
   return false;
 }
 
-const Algorithm& cheapest(const Call& call) {
-  const Network network = typical_network(*call.comm);
+// What was chosen before on a communicator: a program makes the same few calls over and over.
+class Choices {
+ public:
+  explicit Choices(const Communicator& comm) : network_(typical_network(comm)) {}
+  const Algorithm& of(const Call& call);
+
+ private:
+  static constexpr std::size_t most_ = 256;
+  const Algorithm& cheapest(const Call& call) const;
+
+  const Network network_;
+  std::map<std::pair<Operation, Bytes>, const Algorithm*> made_;
+};
+
+const Algorithm& Choices::of(const Call& call) {
+  if (made_.size() >= most_) made_.clear();
+  const Algorithm*& choice = made_[{call.operation, call.bytes()}];
+  if (choice == nullptr) choice = &cheapest(call);
+  return *choice;
+}
+
+const Algorithm& Choices::cheapest(const Call& call) const {
   const Algorithm* best = nullptr;
   Seconds best_cost{0};
   for (const Algorithm* algorithm : algorithms(call.operation)) {
     if (algorithm->name() == "mpi" || !algorithm->why_not(call).empty()) continue;
-    const Seconds cost = algorithm->cost(call.bytes(), call.comm->size(), network);
+    const Seconds cost = algorithm->cost(call.bytes(), call.comm->size(), network_);
     if (best == nullptr || cost < best_cost) {
       best = algorithm;
       best_cost = cost;
@@ -71,7 +93,7 @@ void run_collective(const Call& call, const CollectiveOptions& options) {
       return;
     }
     check_agreement(call, record.sequence(), "");
-    const Algorithm& best = cheapest(call);
+    const Algorithm& best = call.comm->extension<Choices>().of(call);
     record.set_algorithm(best.name().data());
     return best.run(call);
   }

@@ -103,6 +103,27 @@ std::shared_ptr<WorldTable> make_world_table(MPI_Comm world, MPI_Comm node) {
   return table;
 }
 
+// Ranks that share memory. SHOAL_NODES divides them further.
+MPI_Comm ranks_of_this_node(MPI_Comm world) {
+  MPI_Comm node = MPI_COMM_NULL;
+  check_mpi(MPI_Comm_split_type(world, MPI_COMM_TYPE_SHARED, 0, MPI_INFO_NULL, &node),
+            "start MPI");
+  const std::vector<int>& ranks_of = settings().nodes;
+  if (ranks_of.empty()) return node;
+  int left = 0;
+  MPI_Comm_rank(world, &left);
+  int number = 0;
+  for (std::size_t i = 0; left >= ranks_of[i]; i = (i + 1) % ranks_of.size()) {
+    left -= ranks_of[i];
+    ++number;
+  }
+  MPI_Comm part = MPI_COMM_NULL;
+  const int code = MPI_Comm_split(node, number, 0, &part);
+  MPI_Comm_free(&node);
+  check_mpi(code, "runtime");
+  return part;
+}
+
 void write_trace(const Communicator& world, const std::string& file) {
   constexpr int tag = 1;
   constexpr std::uint64_t most = 1 << 30;
@@ -211,9 +232,7 @@ Runtime::Runtime(const Options& options) : impl_(std::make_unique<Impl>()) {
   MPI_Comm world = MPI_COMM_NULL;
   check_mpi(MPI_Comm_dup(MPI_COMM_WORLD, &world), "start MPI");
   MPI_Comm_set_errhandler(world, MPI_ERRORS_RETURN);
-  MPI_Comm node = MPI_COMM_NULL;
-  check_mpi(MPI_Comm_split_type(world, MPI_COMM_TYPE_SHARED, 0, MPI_INFO_NULL, &node),
-            "start MPI");
+  MPI_Comm node = ranks_of_this_node(world);
   impl_->table = make_world_table(world, node);
   set_current_world_table(impl_->table);
   impl_->world = std::make_unique<Communicator>(

@@ -6,7 +6,6 @@
 #include <vector>
 
 #include <shoal/runtime/error.hpp>
-#include <shoal/runtime/placement.hpp>
 
 #include "algorithm.hpp"
 #include "node/pieces.hpp"
@@ -100,8 +99,8 @@ Index input_count(const Call& call) {
   }
 }
 
+}  // namespace
 
-// A rank's part in a call, but for where its data is.
 Announcement announcement_of(const Call& call, NodePath path) {
   Announcement mine;
   mine.operation = static_cast<std::uint8_t>(call.operation);
@@ -119,7 +118,6 @@ Announcement announcement_of(const Call& call, NodePath path) {
   return mine;
 }
 
-// The same, with it.
 Announcement announcement_on(const Call& call, NodePath path) {
   Announcement mine = announcement_of(call, path);
   // An empty input may be anywhere: nobody will read it.
@@ -128,6 +126,8 @@ Announcement announcement_on(const Call& call, NodePath path) {
   mine.at.out = node_memory::locate(call.out).value_or(node_memory::Location{});
   return mine;
 }
+
+namespace {
 
 // Where all ranks go after they have announced a call.
 enum class Way { elsewhere, direct, staged };

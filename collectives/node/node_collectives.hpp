@@ -8,6 +8,7 @@
 #include <string>
 
 #include <shoal/collectives/registry.hpp>
+#include <shoal/runtime/placement.hpp>
 
 #include "node/control.hpp"
 
@@ -24,6 +25,10 @@ enum class NodePath {
 /// Empty if the ranks of this call can meet in node-shared memory; else why not. Collective the
 /// first time on a communicator.
 std::string why_no_node_path(const Call& call);
+
+/// What a rank announces of a call: its part, but for where its data is, and with that.
+Announcement announcement_of(const Call& call, NodePath path = NodePath::any);
+Announcement announcement_on(const Call& call, NodePath path = NodePath::any);
 
 /// What a rank announced as its input or output, as an address here.
 inline const void* input_of(const NodeControl& control, Rank rank) {

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <string>
+#include <vector>
 
 #include <shoal/runtime/units.hpp>
 
@@ -29,6 +30,8 @@ struct Settings {
   bool check = false;
   /// The folder for the flight recorder's file; empty: not given; "off": no file.
   std::string flight_recorder;
+  /// Ranks of each node, in turn, as which this machine poses to its ranks; empty: as what it is.
+  std::vector<int> nodes;
 };
 
 /// Read once, at the first call; the Runtime's constructor makes it. Throws UsageError that names
