@@ -250,7 +250,7 @@ ModelState Trainer::state() {
 }
 
 // A full disk may be cleared before the next interval; the weights in memory are worth more than an
-// early end.
+// early end. A rank that is gone is another matter: without it there is no next step.
 void Trainer::save_at_interval() {
   const auto start = Clock::now();
   go_on_saving(true);
@@ -267,6 +267,8 @@ void Trainer::save_at_interval() {
       saved_step_ = step_;
       ++result_.saves;
     }
+  } catch (const PeerError&) {
+    throw;
   } catch (const Error& error) {
     log::warning(error.message() + " (training goes on)");
   }
@@ -284,6 +286,8 @@ void Trainer::go_on_saving(bool to_the_end) {
     } else {
       writer_.advance();
     }
+  } catch (const PeerError&) {
+    throw;
   } catch (const Error& error) {
     log::warning(error.message() + " (training goes on)");
     return;
