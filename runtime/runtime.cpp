@@ -212,7 +212,8 @@ Runtime::Runtime(const Options& options) : impl_(std::make_unique<Impl>()) {
   int initialized = 0;
   MPI_Initialized(&initialized);
   int granted = MPI_THREAD_SINGLE;
-  const int wanted = to_mpi(options.threads);
+  const int wanted = to_mpi(options.threads.value_or(
+      settings().background ? ThreadLevel::multiple : ThreadLevel::funneled));
   if (!initialized) {
     check_mpi(MPI_Init_thread(nullptr, nullptr, wanted, &granted), "start MPI");
     impl_->owns_mpi = true;
@@ -220,10 +221,10 @@ Runtime::Runtime(const Options& options) : impl_(std::make_unique<Impl>()) {
     MPI_Query_thread(&granted);
   }
   impl_->granted = from_mpi(granted);
-  if (granted < wanted) {
+  if (options.threads && granted < wanted) {
     const Error error("start MPI",
                       std::string("MPI grants thread level ") + name_of(impl_->granted) + ", " +
-                          name_of(options.threads) + " was asked for",
+                          name_of(*options.threads) + " was asked for",
                       "initialise MPI with that level, or ask for less");
     if (impl_->owns_mpi) MPI_Finalize();
     throw error;

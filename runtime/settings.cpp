@@ -72,6 +72,7 @@ Settings from_environment() {
   made.timeout_given = !text_of("SHOAL_TIMEOUT").empty();
   made.silence = std::min(made.timeout, seconds_of("SHOAL_SILENCE", made.silence));
   made.watch = switch_of("SHOAL_WATCH", made.watch);
+  made.background = switch_of("SHOAL_BACKGROUND", made.background);
   made.check = switch_of("SHOAL_CHECK", made.check);
   made.flight_recorder = text_of("SHOAL_FLIGHT_RECORDER");
   made.nodes = ranks_by_node_of("SHOAL_NODES");

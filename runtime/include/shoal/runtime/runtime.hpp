@@ -3,6 +3,7 @@
 
 #include <functional>
 #include <memory>
+#include <optional>
 #include <string>
 
 #include <shoal/runtime/communicator.hpp>
@@ -24,7 +25,9 @@ enum class ThreadLevel {
 class Runtime {
  public:
   struct Options {
-    ThreadLevel threads = ThreadLevel::funneled;
+    /// What MPI must grant. None: `multiple` if the Runtime starts MPI and can have it, so that
+    /// collectives go on in the background, or whatever there is; see threads().
+    std::optional<ThreadLevel> threads;
     /// Chrome/Perfetto trace of all ranks, written by rank 0 at the end; empty: none.
     std::string trace_file;
     /// What the destructor does on ranks that unwind: true kills the run (the default).

@@ -26,6 +26,8 @@ struct Settings {
   Seconds silence{30};
   /// Whether the ranks watch each other.
   bool watch = true;
+  /// Whether non-blocking collectives may have threads; then MPI is asked for MPI_THREAD_MULTIPLE.
+  bool background = true;
   /// Whether the ranks compare their calls before each collective.
   bool check = false;
   /// The folder for the flight recorder's file; empty: not given; "off": no file.

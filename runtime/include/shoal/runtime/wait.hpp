@@ -1,9 +1,11 @@
 // Waiting for another rank, always bounded.
 #pragma once
 
+#include <atomic>
 #include <functional>
 #include <string>
 
+#include <shoal/runtime/settings.hpp>
 #include <shoal/runtime/units.hpp>
 
 namespace shoal {
@@ -20,6 +22,14 @@ void set_wait_progress(void (*progress)()) noexcept;
 /// True if the node has at least one core (of those this run may use) for each of its ranks: then
 /// waiting ranks may spin. Set by the Runtime from the topology.
 bool ranks_own_their_cores() noexcept;
+
+/// Waits of the calling thread follow `policy` from now on, whatever the process's: for threads that
+/// wait beside one that computes.
+void pace_this_thread(WaitPolicy policy) noexcept;
+
+/// Waits of the calling thread fail, with an Error, once `*given_up` is true: for threads whose work may
+/// become pointless. It must outlive the thread.
+void end_waits_when(const std::atomic<bool>* given_up) noexcept;
 
 /// Paces a loop that waits: spins where the rank owns its core, then yields, then sleeps for moments
 /// that grow, and gives up at the deadline. Which of these and for how long says SHOAL_WAIT (see
