@@ -28,6 +28,7 @@
 #include "all_reduce/planned.hpp"
 #include "node/groups.hpp"
 #include "node/node_collectives.hpp"
+#include "node/pieces.hpp"
 #include "plan/pipeline.hpp"
 #include "reduce/reduce.hpp"
 
