@@ -62,7 +62,7 @@ void all_reduce(const Communicator& comm, const void* in, void* out, Index count
   require_data(call, in, count, "the input");
   require_data(call, out, count, "the output");
   if (in != out) require_apart(call, in, count, out, count);
-  if (comm.size() == 1) return copy_alone(out, in, count, type);
+  if (comm.size() == 1) return reduce_alone(call, options);
   run_collective(call, options);
 }
 
@@ -82,7 +82,7 @@ void reduce_scatter(const Communicator& comm, const void* in, void* out,
   if (out != element_at(in, starts_of(counts)[me], type)) {
     require_apart(call, in, call.count, out, counts[me]);
   }
-  if (comm.size() == 1) return copy_alone(out, in, call.count, type);
+  if (comm.size() == 1) return reduce_alone(call, options);
   run_collective(call, options);
 }
 

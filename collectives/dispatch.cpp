@@ -1,15 +1,21 @@
 #include "dispatch.hpp"
 
 #include <cstdint>
+#include <cstring>
 #include <limits>
 #include <string>
 
 #include <shoal/runtime/error.hpp>
 #include <shoal/runtime/flight_recorder.hpp>
+#include <shoal/runtime/settings.hpp>
 #include <shoal/runtime/trace.hpp>
 
 #include "check/agreement.hpp"
+#include "exact/exact.hpp"
 #include "node/node_collectives.hpp"
+#include "reduce/reduce.hpp"
+#include "tuning/choices.hpp"
+#include "tuning/current.hpp"
 
 namespace shoal {
 namespace {
@@ -30,12 +36,14 @@ void run_on_node(const Call& call) {
   }
 }
 
-const Algorithm& cheapest(const Call& call) {
+// `reproducible`: of those that can be.
+const Algorithm& cheapest(const Call& call, bool reproducible = false) {
   const Network network = typical_network(*call.comm);
   const Algorithm* best = nullptr;
   Seconds best_cost{0};
   for (const Algorithm* algorithm : algorithms(call.operation)) {
     if (algorithm->name() == "mpi" || !algorithm->why_not(call).empty()) continue;
+    if (reproducible && !algorithm->reproduces()) continue;
     const Seconds cost = algorithm->cost(call.bytes(), call.comm->size(), network);
     if (best == nullptr || cost < best_cost) {
       best = algorithm;
@@ -57,21 +65,76 @@ flight::Call record_of(const Call& call) {
   return record;
 }
 
+// The table's choice if it can do the call, else the model's.
+const Algorithm& best_for(const Call& call) {
+  Choices& choices = choices_of(*call.comm);
+  const Algorithm* tuned = choices.tuned(call);
+  const Algorithm& best =
+      tuned != nullptr && tuned->why_not(call).empty() ? *tuned : cheapest(call);
+  if (choices.tells()) {
+    choices.tell(call, best.name(),
+                 best.cost(call.bytes(), call.comm->size(), typical_network(*call.comm)));
+  }
+  return best;
+}
+
+void run_checked(const Call& call, const Algorithm& algorithm, std::string_view asked_for,
+                 flight::Scope& record) {
+  record.set_algorithm(algorithm.name().data());
+  if (!algorithm.name().starts_with("node_")) {
+    check_agreement(call, record.sequence(), asked_for);
+  }
+  algorithm.run(call);
+}
+
+// Sums that are to be the same whatever adds them; other reductions at least in the order of ranks.
+bool must_reproduce(const Call& call, const CollectiveOptions& options) {
+  return (options.reproducible || settings().reproducible) && is_floating(call.type) &&
+         (call.operation == Operation::all_reduce || call.operation == Operation::reduce_scatter);
+}
+
+void run_reproducibly(const Call& asked, const CollectiveOptions& options, flight::Scope& record) {
+  Call call = asked;
+  call.op = exact_form(asked.op, asked.type);
+  if (options.algorithm.empty()) {
+    if (why_no_node_path(call).empty()) {
+      record.set_algorithm("node");
+      return run_on_node(call);
+    }
+    return run_checked(call, cheapest(call, true), "reproducible", record);
+  }
+  const Algorithm& algorithm = find_algorithm(call.operation, options.algorithm);
+  std::string why_not = algorithm.why_not(call);
+  if (why_not.empty() && !algorithm.reproduces()) why_not = "it adds partial sums, which are rounded";
+  if (!why_not.empty()) {
+    throw Error(title(asked), options.algorithm + " cannot do it reproducibly: " + why_not,
+                "choose direct, or no algorithm");
+  }
+  run_checked(call, algorithm, algorithm.name(), record);
+}
+
 }  // namespace
 
 void run_collective(const Call& call, const CollectiveOptions& options) {
   const trace::Span span(name_of(call.operation).data(), trace::Category::communication,
                          call.bytes());
   flight::Scope record(*call.comm, record_of(call));
+  if (must_reproduce(call, options)) return run_reproducibly(call, options, record);
   if (options.algorithm.empty()) {
     if (why_no_node_path(call).empty()) {
+      if (node_choices_matter()) {
+        Choices& choices = choices_of(*call.comm);
+        const Algorithm* tuned = choices.tuned(call);
+        if (tuned != nullptr && tuned->why_not(call).empty()) {
+          choices.tell(call, tuned->name(), Seconds{0});
+          return run_checked(call, *tuned, "", record);
+        }
+        choices.tell(call, "node", Seconds{0});
+      }
       record.set_algorithm("node");  // where the ranks compare their calls in any case
       return run_on_node(call);
     }
-    check_agreement(call, record.sequence(), "");
-    const Algorithm& best = cheapest(call);
-    record.set_algorithm(best.name().data());
-    return best.run(call);
+    return run_checked(call, best_for(call), "", record);
   }
   const Algorithm& algorithm = find_algorithm(call.operation, options.algorithm);
   const std::string why_not = algorithm.why_not(call);
@@ -79,11 +142,19 @@ void run_collective(const Call& call, const CollectiveOptions& options) {
     throw Error(title(call), options.algorithm + " cannot do it: " + why_not,
                 "choose another algorithm, or none");
   }
-  record.set_algorithm(algorithm.name().data());
-  if (!algorithm.name().starts_with("node_")) {
-    check_agreement(call, record.sequence(), algorithm.name());
+  run_checked(call, algorithm, algorithm.name(), record);
+}
+
+void reduce_alone(const Call& call, const CollectiveOptions& options) {
+  const void* in = call.in;
+  void* out = call.out;
+  if (must_reproduce(call, options)) {
+    // Gives the only NaN that such sums have, too.
+    const ReduceOp op = exact_form(call.op, call.type);
+    reduce_elements(&in, 1, &out, 1, call.count, call.type, op, 1, false);
+  } else if (in != out && call.count > 0) {
+    std::memmove(out, in, call.bytes());
   }
-  algorithm.run(call);
 }
 
 void require_count(const Call& call, Index count, const char* what) {

@@ -3,6 +3,7 @@
 #include <shoal/runtime/error.hpp>
 
 #include "algorithm.hpp"
+#include "tuning/current.hpp"
 
 namespace shoal {
 
@@ -22,10 +23,11 @@ const std::vector<const Algorithm*>& algorithms(Operation operation) {
   // One line an algorithm. A new one is a file, a declaration in algorithm.hpp, and a line here.
   static const std::vector<const Algorithm*> all_reduces = {
       &all_reduce_node_shared(),        &all_reduce_node_staged(), &all_reduce_recursive_doubling(),
-      &all_reduce_rabenseifner(),       &all_reduce_ring(),        &all_reduce_mpi()};
+      &all_reduce_rabenseifner(),       &all_reduce_ring(),        &all_reduce_direct(),
+      &all_reduce_mpi()};
   static const std::vector<const Algorithm*> reduce_scatters = {
       &reduce_scatter_node_shared(), &reduce_scatter_node_staged(), &reduce_scatter_ring(),
-      &reduce_scatter_mpi()};
+      &reduce_scatter_direct(), &reduce_scatter_mpi()};
   static const std::vector<const Algorithm*> all_gathers = {
       &all_gather_node_shared(), &all_gather_node_staged(), &all_gather_bruck(),
       &all_gather_ring(), &all_gather_mpi()};
@@ -59,6 +61,7 @@ const Algorithm& find_algorithm(Operation operation, std::string_view name) {
 }
 
 Network typical_network(const Communicator& comm) {
+  if (const auto measured = tuned_network(comm.on_one_node())) return *measured;
   constexpr double gamma = 1.0 / 10e9;
   if (comm.on_one_node()) return {1e-6, 1.0 / 5e9, gamma};
   return {30e-6, 1.0 / 117e6, gamma};  // Gigabit Ethernet through TCP

@@ -53,6 +53,8 @@ Settings from_environment() {
   made.silence = std::min(made.timeout, seconds_of("SHOAL_SILENCE", made.silence));
   made.watch = switch_of("SHOAL_WATCH", made.watch);
   made.check = switch_of("SHOAL_CHECK", made.check);
+  made.reproducible = switch_of("SHOAL_REPRODUCIBLE", made.reproducible);
+  made.tuning = text_of("SHOAL_TUNING");
   made.flight_recorder = text_of("SHOAL_FLIGHT_RECORDER");
   return made;
 }

@@ -11,6 +11,7 @@
 #include "algorithm.hpp"
 #include "reduce/reduce.hpp"
 #include "transport.hpp"
+#include "tuning/parameters.hpp"
 
 namespace shoal {
 namespace {
@@ -165,7 +166,7 @@ void node_all_reduce(const Call& call, NodePath path) {
   std::vector<const void*> inputs(static_cast<std::size_t>(ranks));
   std::vector<void*> outputs(static_cast<std::size_t>(ranks));
 
-  if (call.bytes() <= NodeControl::inline_bytes && path != NodePath::staged) {
+  if (call.bytes() <= parameter(Parameter::inline_bytes) && path != NodePath::staged) {
     Announcement mine = announcement_of(call);
     mine.inlined = 1;
     control.announce(mine, call.in, call.bytes());
@@ -191,7 +192,7 @@ void node_all_reduce(const Call& call, NodePath path) {
     return;
   }
 
-  const Index per_chunk = static_cast<Index>(NodeControl::stage_bytes / element);
+  const Index per_chunk = static_cast<Index>(control.stage_bytes() / element);
   int half = 0;
   for (Index begin = 0; begin < call.count; begin += per_chunk, half ^= 1) {
     const Index length = std::min(per_chunk, call.count - begin);
@@ -239,7 +240,7 @@ void node_reduce_scatter(const Call& call, NodePath path) {
     return;
   }
 
-  const Index per_chunk = static_cast<Index>(NodeControl::stage_bytes / element);
+  const Index per_chunk = static_cast<Index>(control.stage_bytes() / element);
   int half = 0;
   for (Index begin = 0; begin < call.count; begin += per_chunk, half ^= 1) {
     const Index length = std::min(per_chunk, call.count - begin);
@@ -273,7 +274,7 @@ void node_all_gather(const Call& call, NodePath path) {
   };
   const Index longest = *std::max_element(call.counts.begin(), call.counts.end());
 
-  if (static_cast<Bytes>(longest) * element <= NodeControl::inline_bytes &&
+  if (static_cast<Bytes>(longest) * element <= parameter(Parameter::inline_bytes) &&
       path != NodePath::staged) {
     Announcement mine = announcement_of(call);
     mine.inlined = 1;
@@ -297,10 +298,10 @@ void node_all_gather(const Call& call, NodePath path) {
 
   int half = 0;
   const Bytes all = static_cast<Bytes>(longest) * element;
-  for (Bytes begin = 0; begin < all; begin += NodeControl::stage_bytes, half ^= 1) {
+  for (Bytes begin = 0; begin < all; begin += control.stage_bytes(), half ^= 1) {
     const auto length = [&](Rank rank) {
       const Bytes total = bytes_of(rank);
-      return begin < total ? std::min(NodeControl::stage_bytes, total - begin) : Bytes{0};
+      return begin < total ? std::min(control.stage_bytes(), total - begin) : Bytes{0};
     };
     copy_within_cache(control.stage_of(comm.rank(), half), bytes_at(call.in, begin),
                 length(comm.rank()));
@@ -321,7 +322,7 @@ void node_broadcast(const Call& call, NodePath path) {
   NodeControl& control = node_control(comm);
   const bool root = comm.rank() == call.root;
 
-  if (call.bytes() <= NodeControl::inline_bytes && path != NodePath::staged) {
+  if (call.bytes() <= parameter(Parameter::inline_bytes) && path != NodePath::staged) {
     Announcement mine = announcement_of(call);
     mine.inlined = root ? 1 : 0;
     control.announce(mine, call.in, call.bytes());
@@ -342,8 +343,8 @@ void node_broadcast(const Call& call, NodePath path) {
     return;
   }
   int half = 0;
-  for (Bytes begin = 0; begin < call.bytes(); begin += NodeControl::stage_bytes, half ^= 1) {
-    const Bytes length = std::min(NodeControl::stage_bytes, call.bytes() - begin);
+  for (Bytes begin = 0; begin < call.bytes(); begin += control.stage_bytes(), half ^= 1) {
+    const Bytes length = std::min(control.stage_bytes(), call.bytes() - begin);
     std::byte* stage = control.stage_of(call.root, half);
     if (root) copy_within_cache(stage, bytes_at(call.in, begin), length);
     control.meet();
@@ -392,7 +393,7 @@ void node_all_to_all(const Call& call, NodePath path) {
   }
   // A stage holds a piece of the block for every rank, one after the other. The table of counts lies
   // in the first half, so data starts with the second.
-  const Bytes piece = std::max<Bytes>(1, NodeControl::stage_bytes / static_cast<Bytes>(ranks));
+  const Bytes piece = std::max<Bytes>(1, control.stage_bytes() / static_cast<Bytes>(ranks));
   const Bytes longest = static_cast<Bytes>(traffic.longest()) * element;
   int half = 1;
   for (Bytes begin = 0; begin < longest; begin += piece, half ^= 1) {

@@ -26,6 +26,10 @@ struct Settings {
   bool watch = true;
   /// Whether the ranks compare their calls before each collective.
   bool check = false;
+  /// Whether all sums are to be reproducible (CollectiveOptions::reproducible).
+  bool reproducible = false;
+  /// The file with the tuning table; empty: the user's (default_tuning_path()); "off": none.
+  std::string tuning;
   /// The folder for the flight recorder's file; empty: not given; "off": no file.
   std::string flight_recorder;
 };
