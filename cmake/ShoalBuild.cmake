@@ -24,11 +24,6 @@ target_compile_options(shoal_compile_options INTERFACE
   -Wall -Wextra -Wpedantic -Wshadow -Wnon-virtual-dtor -Woverloaded-virtual
   $<$<CXX_COMPILER_ID:GNU>:-Wno-restrict>  # GCC 12 warns of its own std::string (bug 105329)
   $<$<BOOL:${SHOAL_WARNINGS_AS_ERRORS}>:-Werror>)
-if(SHOAL_SANITIZE)
-  target_compile_options(shoal_compile_options INTERFACE
-    -fsanitize=${SHOAL_SANITIZE} -fno-omit-frame-pointer -fno-sanitize-recover=undefined)
-  target_link_options(shoal_compile_options INTERFACE -fsanitize=${SHOAL_SANITIZE})
-endif()
 
 # shoal_add_library(<folder name> <sources...>): the library target of one folder, as
 # shoal::<folder name>, with its public headers under <folder>/include.

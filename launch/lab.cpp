@@ -14,6 +14,7 @@
 #include "lab/namespaces.hpp"
 #include "lab/network.hpp"
 #include "lab/run.hpp"
+#include "lab/status.hpp"
 #include "stop_signal.hpp"
 
 namespace shoal::launch {
@@ -56,6 +57,7 @@ class LabCommand : public LocalCommand {
     add_up();
     add_run();
     status_ = add("status", "Shows hosts, links, and how much runs on them.");
+    status_->add_flag("--json", status_json_, "print JSON instead of a table");
     shell_ = add("shell", "Opens a shell in a host.");
     cut_ = add("cut", "Pulls the network plug of a host.");
     heal_ = add("heal", "Puts the network plug of a host back.");
@@ -84,7 +86,9 @@ class LabCommand : public LocalCommand {
     if (down_->parsed()) return down();
     const lab::Lab lab = lab::load_running(name_);
     if (run_->parsed()) return lab::run_mpi(lab, run_options());
-    if (status_->parsed()) lab::print_status(lab);
+    if (status_->parsed()) {
+      (status_json_ ? lab::print_status_json : lab::print_status)(lab, lab::status_of(lab));
+    }
     if (calibrate_->parsed()) calibrate(lab);
     if (shell_->parsed()) lab::run_shell(lab, lab::parse_host(host_, lab.size()));
     if (cut_->parsed() || heal_->parsed()) {
@@ -201,7 +205,7 @@ class LabCommand : public LocalCommand {
   std::string name_ = "shoal", link_ = "1gbit", cpu_, memory_, latency_, host_, json_;
   std::vector<std::string> overrides_, mpi_args_, command_;
   int hosts_ = 4, ranks_ = 0, ranks_per_host_ = 0, orders_ = -1;
-  bool no_calibration_ = false;
+  bool no_calibration_ = false, status_json_ = false;
 };
 
 }  // namespace

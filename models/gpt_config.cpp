@@ -7,6 +7,9 @@
 namespace shoal::models {
 namespace {
 
+// Far more than any machine holds, far less than what an Index counts, moments and bytes included.
+constexpr double most_parameters = 1e15;
+
 void require_positive(Index value, const char* name) {
   if (value < 1) {
     throw UsageError("model", std::string(name) + " is " + std::to_string(value),
@@ -22,6 +25,19 @@ void check(const GptConfig& config, int tensor_parallel) {
   require_positive(config.layers, "the number of layers");
   require_positive(config.heads, "the number of heads");
   require_positive(config.width, "the width");
+  // In fp64, since sizes that make no sense overflow the exact count.
+  const auto c = static_cast<double>(config.width);
+  const double parameters =
+      (12 * static_cast<double>(config.layers) * c + static_cast<double>(config.vocabulary) +
+       static_cast<double>(config.block_size)) * c;
+  if (!(parameters < most_parameters)) {
+    throw UsageError("model",
+                     "width " + std::to_string(config.width) + ", " +
+                         std::to_string(config.layers) + " layers, block size " +
+                         std::to_string(config.block_size) + " and vocabulary " +
+                         std::to_string(config.vocabulary) + " make 1e15 parameters or more",
+                     "choose a smaller --n-embd, --n-layer, --block-size or vocabulary");
+  }
   if (config.width % config.heads != 0) {
     throw UsageError("model",
                      std::to_string(config.heads) + " heads do not divide width " +

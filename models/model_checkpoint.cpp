@@ -132,6 +132,19 @@ GptConfig config_of(const Checkpoint& checkpoint) {
   config.dropout = static_cast<float>(checkpoint.number("model.dropout"));
   config.precision = checkpoint.text("model.precision") == "bf16" ? kernels::Precision::bf16
                                                                   : kernels::Precision::fp32;
+  const auto refuse = [&](const std::string& problem) {
+    throw UsageError("opening " + checkpoint.path().string(), problem, "use another checkpoint");
+  };
+  try {
+    check(config, 1);
+  } catch (const UsageError& failure) {
+    refuse("it holds no model that can be: " + failure.message());
+  }
+  // Before anyone makes a list of them.
+  if (config.layers > static_cast<Index>(checkpoint.tensors().size())) {
+    refuse("it names " + std::to_string(config.layers) + " layers and holds " +
+           std::to_string(checkpoint.tensors().size()) + " tensors");
+  }
   return config;
 }
 

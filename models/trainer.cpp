@@ -249,7 +249,7 @@ ModelState Trainer::state() {
 }
 
 // A full disk may be cleared before the next interval; the weights in memory are worth more than an
-// early end.
+// early end. A rank that is gone is another matter: without it there is no next step.
 void Trainer::save_at_interval() {
   const auto start = Clock::now();
   go_on_saving(true);
@@ -266,6 +266,8 @@ void Trainer::save_at_interval() {
       saved_step_ = step_;
       ++result_.saves;
     }
+  } catch (const PeerError&) {
+    throw;
   } catch (const Error& error) {
     log::warning(error.message() + " (training goes on)");
   }
@@ -283,6 +285,8 @@ void Trainer::go_on_saving(bool to_the_end) {
     } else {
       writer_.advance();
     }
+  } catch (const PeerError&) {
+    throw;
   } catch (const Error& error) {
     log::warning(error.message() + " (training goes on)");
     return;

@@ -218,6 +218,8 @@ Checkpoint Checkpoint::open(const Communicator& world, const fs::path& path,
         }
       });
       return Checkpoint(std::make_unique<Impl>(folder, std::move(manifest)));
+    } catch (const PeerError&) {
+      throw;  // the checkpoint may be sound
     } catch (const Error& failure) {
       if (i + 1 == folders.size()) throw UsageError("", failure.message());
       log::warning(failure.message() + "; trying the checkpoint before it");

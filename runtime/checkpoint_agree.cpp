@@ -44,6 +44,8 @@ void together(const Communicator& comm, const std::function<void()>& work) {
   std::string text;
   try {
     work();
+  } catch (const PeerError&) {
+    throw;  // there is nobody to agree with
   } catch (const Error& error) {
     usage = dynamic_cast<const UsageError*>(&error) != nullptr;
     text = error.message();

@@ -11,7 +11,7 @@ namespace shoal {
 
 /// Runs `work` on each rank. If it throws anywhere, every rank throws an Error with the text of the
 /// lowest rank that failed (a UsageError if that was one). Collective; the wait for the others is
-/// bounded.
+/// bounded: where one does not come this throws PeerError, as the other two do.
 void together(const Communicator& comm, const std::function<void()>& work);
 
 /// The text of rank 0, on all. Collective.

@@ -14,6 +14,7 @@
 #include <shoal/runtime/error.hpp>
 
 #include "checkpoint_file.hpp"
+#include "json_strict.hpp"
 
 namespace shoal {
 namespace {
@@ -37,6 +38,25 @@ std::uint64_t from_hexadecimal(const std::string& text) {
     throw Error("checkpoint", "\"" + text + "\" is no checksum");
   }
   return value;
+}
+
+Index index_from_json(const Json& json) {
+  if (!is_index(json)) throw Error("checkpoint", "no whole number where there should be one");
+  return json.get<Index>();
+}
+
+std::vector<Index> indices_from_json(const Json& json) {
+  if (!is_index_list(json)) {
+    throw Error("checkpoint", "no list of whole numbers where there should be one");
+  }
+  return json.get<std::vector<Index>>();
+}
+
+// The list under a name; loops over what is none would pass it by.
+const Json& list_at(const Json& json, const char* name) {
+  const Json& list = json.at(name);
+  if (!list.is_array()) throw Error("checkpoint", "\"" + std::string(name) + "\" is no list");
+  return list;
 }
 
 Json to_json(const StoredFile& file) {
@@ -67,11 +87,13 @@ StoredBlock block_from_json(const Json& json) {
   StoredBlock stored;
   stored.tensor = json.at("tensor").get<std::string>();
   stored.dtype = parse_dtype(json.at("dtype").get<std::string>());
-  stored.global = Shape(std::span<const Index>(json.at("shape").get<std::vector<Index>>()));
+  stored.global = Shape(std::span<const Index>(indices_from_json(json.at("shape"))));
   stored.key = json.at("key").get<std::string>();
-  for (const Json& range : json.at("block")) {
-    const auto begin = range.at(0).get<Index>();
-    const auto end = range.at(1).get<Index>();
+  for (const Json& range : list_at(json, "block")) {
+    const std::vector<Index> ends = indices_from_json(range);
+    if (ends.size() != 2) throw Error("checkpoint", "a range has not two ends");
+    const Index begin = ends[0];
+    const Index end = ends[1];
     if (begin < 0 || end < begin) {
       throw Error("checkpoint",
                   "tensor " + stored.tensor + " has a block that ends before it begins");
@@ -100,9 +122,9 @@ StoredFile file_from_json(const Json& json) {
   if (file.name.empty() || file.name.find('/') != std::string::npos || file.name[0] == '.') {
     throw Error("checkpoint", "\"" + file.name + "\" is no name of a file in the folder");
   }
-  file.bytes = json.at("bytes").get<std::uint64_t>();
+  file.bytes = static_cast<Bytes>(index_from_json(json.at("bytes")));
   file.xxh64 = from_hexadecimal(json.at("xxh64").get<std::string>());
-  for (const Json& block : json.at("blocks")) file.blocks.push_back(block_from_json(block));
+  for (const Json& block : list_at(json, "blocks")) file.blocks.push_back(block_from_json(block));
   return file;
 }
 
@@ -118,13 +140,20 @@ MetadataValue metadata_from_json(const Json& json) {
   if (json.is_string()) return json.get<std::string>();
   if (json.is_number_float()) return json.get<double>();
   if (json.is_object()) return std::strtod(json.at("double").get<std::string>().c_str(), nullptr);
-  return json.get<std::int64_t>();
+  return index_from_json(json);
 }
 
 // Of what the manifest says, not of its white space.
 std::string checksum_of(const Json& json) {
   const std::string text = json.dump(1);
   return hexadecimal(XXH64(text.data(), text.size(), 0));
+}
+
+// For Json::parse: a manifest is five deep. What nests deeper is none, and would exhaust the stack of
+// functions that go down into it, dump() for one.
+bool refuse_depth(int depth, Json::parse_event_t, Json&) {
+  if (depth > 16) throw Error("checkpoint", "it nests too deep");
+  return true;
 }
 
 bool overlap(const StoredBlock& a, const StoredBlock& b) {
@@ -182,26 +211,28 @@ std::string Manifest::text() const {
 
 Manifest Manifest::parse(const std::string& text, const std::filesystem::path& path) {
   const char* cure = "use another checkpoint";
-  int version = format_version;
+  bool other_version = false;
   try {
-    Json json = Json::parse(text);
+    Json json = Json::parse(text, refuse_depth);
     if (json.at("format") != "shoal checkpoint") throw Error("checkpoint", "of another format");
-    version = json.at("version").get<int>();
-    if (version != format_version) {
+    const Index written = index_from_json(json.at("version"));
+    if (written != format_version) {
+      other_version = true;
       throw Error("checkpoint", "not of format version " + std::to_string(format_version) +
-                                    " but " + std::to_string(version));
+                                    " but " + std::to_string(written));
     }
     const auto checksum = json.at(checksum_name).get<std::string>();
     json.erase(checksum_name);
     if (checksum != checksum_of(json)) throw Error("checkpoint", "its checksum is not its own");
     Manifest manifest;
-    manifest.step = json.at("step").get<std::int64_t>();
+    manifest.step = index_from_json(json.at("step"));
     manifest.mesh = json.at("mesh").get<std::string>();
+    if (!json.at("metadata").is_object()) throw Error("checkpoint", "\"metadata\" is no object");
     for (const auto& [name, value] : json.at("metadata").items()) {
       manifest.metadata[name] = metadata_from_json(value);
     }
     std::set<std::string> names;
-    for (const Json& entry : json.at("files")) {
+    for (const Json& entry : list_at(json, "files")) {
       manifest.files.push_back(file_from_json(entry));
       if (!names.insert(manifest.files.back().name).second) {
         throw Error("checkpoint", "a file is listed twice");
@@ -213,7 +244,7 @@ Manifest Manifest::parse(const std::string& text, const std::filesystem::path& p
     throw Error("checkpoint", path.string() + ": damaged or cut short (no manifest of a checkpoint)",
                 cure);
   } catch (const Error& failure) {
-    if (version != format_version) {
+    if (other_version) {
       throw Error("checkpoint", path.string() + ": " + failure.message(),
                   "use the version of Shoal that wrote it, or another checkpoint");
     }

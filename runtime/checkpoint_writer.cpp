@@ -99,6 +99,8 @@ struct CheckpointWriter::Impl {
         reserve(copy_bytes(slices));
         copy_owned(slices, copy.data());
       });
+    } catch (const PeerError&) {
+      throw;
     } catch (const Error& failure) {
       give_up(failure);
     }
@@ -121,6 +123,8 @@ struct CheckpointWriter::Impl {
         stage = Stage::idle;
         if (!problem.empty()) log::warning(problem);
       }
+    } catch (const PeerError&) {
+      throw;
     } catch (const Error& failure) {
       give_up(failure);
     }
@@ -147,7 +151,7 @@ struct CheckpointWriter::Impl {
     stage = Stage::manifest;
   }
 
-  // All ranks are here, with the same words and no file work left, unless one of them has died.
+  // All ranks are here, with the same words and no file work left.
   [[noreturn]] void give_up(const Error& failure) {
     std::string kept;
     if (first()) {

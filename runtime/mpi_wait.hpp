@@ -10,7 +10,7 @@
 
 namespace shoal {
 
-/// Waits until `request` is complete. Throws Error naming `operation` and `whom` at the deadline.
+/// Waits until `request` is complete. Throws PeerError naming `operation` and `whom` at the deadline.
 inline void wait_for(MPI_Request& request, const char* operation, const std::string& whom) {
   Waiter waiter;
   for (;;) {

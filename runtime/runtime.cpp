@@ -225,7 +225,11 @@ Runtime::Runtime(const Options& options) : impl_(std::make_unique<Impl>()) {
 
   const NodeCpus cpus = node_cpus(all);
   compute_threads = threads_for(cpus);
-  if (std::getenv("OMP_NUM_THREADS") == nullptr) omp_set_num_threads(compute_threads);
+  if (std::getenv("OMP_NUM_THREADS") == nullptr) {
+    omp_set_num_threads(compute_threads);
+  } else {
+    compute_threads = omp_get_max_threads();
+  }
   start_compute_threads();
   set_ranks_own_their_cores(cpus.ranks <= cpus.all &&
                             (cpus.quota == 0 || cpus.quota >= cpus.ranks));
@@ -370,14 +374,16 @@ int run_main(const Runtime::Options& options, const std::function<int(Runtime&)>
     message = error.what();
     text = process_identity() + ": " + message;
   }
+  // What the user did wrong is the same on all ranks, and they end in order. Anything else is known
+  // at once to the watch, which also tells whether all have failed alike.
+  std::fflush(stdout);
+  if (status != 2) watch::report(message, status);
   const Communicator& world = runtime->world();
   switch (agree_on_failure(runtime->control(), message)) {
     case Agreement::same_words:
       if (world.rank() == 0) print_failure(message);
       return status;
     case Agreement::all_failed:
-      // In different words: one of them is the cause, and the watch tells what all did.
-      if (status != 2) watch::report(message, status);
       print_failure(text);
       return status;
     case Agreement::none: break;

@@ -15,6 +15,7 @@
 #include <nlohmann/json.hpp>
 
 #include "checkpoint_file.hpp"
+#include "json_strict.hpp"
 
 static_assert(std::endian::native == std::endian::little, "safetensors are little endian");
 
@@ -65,6 +66,14 @@ nlohmann::json parse_header(const std::filesystem::path& path, const char* text,
   }
 }
 
+std::vector<Index> numbers_of(const std::filesystem::path& path, const std::string& tensor,
+                              const nlohmann::json& list) {
+  if (!is_index_list(list)) {
+    damaged(path, "tensor " + tensor + " has a shape or offsets that are no whole numbers");
+  }
+  return list.get<std::vector<Index>>();
+}
+
 DType type_of(const std::filesystem::path& path, const std::string& tensor, const std::string& name) {
   for (const auto& entry : type_names) {
     if (name == entry.name) return entry.type;
@@ -73,19 +82,20 @@ DType type_of(const std::filesystem::path& path, const std::string& tensor, cons
               "Shoal reads F32, F64, BF16, F16, I8, I32 and I64");
 }
 
-// Bytes of a dense tensor; fails if they do not fit into 63 bits.
+// Bytes of a dense tensor; fails if they do not fit into 63 bits. An extent of 0 does not hide what
+// the others would overflow: Shape::size() multiplies them in their order.
 std::uint64_t bytes_of(const std::filesystem::path& path, const std::string& name,
                        const std::vector<Index>& extents, DType type) {
   std::uint64_t bytes = size_of(type);
-  const bool empty = std::find(extents.begin(), extents.end(), 0) != extents.end();
+  bool empty = false;
   for (const Index extent : extents) {
     if (extent < 0) damaged(path, "tensor " + name + " has a negative extent");
-    if (empty) continue;
-    if (bytes > std::uint64_t{std::numeric_limits<std::int64_t>::max()} /
-                    static_cast<std::uint64_t>(extent)) {
+    empty |= extent == 0;
+    const auto factor = static_cast<std::uint64_t>(std::max<Index>(extent, 1));
+    if (bytes > std::uint64_t{std::numeric_limits<std::int64_t>::max()} / factor) {
       damaged(path, "the shape of tensor " + name + " overflows");
     }
-    bytes *= static_cast<std::uint64_t>(extent);
+    bytes *= factor;
   }
   return empty ? 0 : bytes;
 }
@@ -218,22 +228,26 @@ SafetensorsFile::SafetensorsFile(const std::filesystem::path& path)
         metadata_ = entry.get<std::map<std::string, std::string>>();
         continue;
       }
-      const auto extents = entry.at("shape").get<std::vector<Index>>();
-      const auto offsets = entry.at("data_offsets").get<std::vector<std::uint64_t>>();
+      const std::vector<Index> extents = numbers_of(path, name, entry.at("shape"));
+      const std::vector<Index> offsets = numbers_of(path, name, entry.at("data_offsets"));
       if (extents.size() > Shape::max_dims) {
         damaged(path, "tensor " + name + " has " + std::to_string(extents.size()) + " dimensions");
       }
       const DType type = type_of(path, name, entry.at("dtype").get<std::string>());
-      if (offsets.size() != 2 || offsets[0] > offsets[1] ||
-          offsets[1] - offsets[0] != bytes_of(path, name, extents, type)) {
+      if (offsets.size() != 2 || offsets[0] < 0 || offsets[0] > offsets[1]) {
         damaged(path, "the data offsets of tensor " + name + " do not fit its shape");
       }
-      if (offsets[1] > data_bytes) {
-        damaged(path, "cut short: tensor " + name + " ends at byte " + std::to_string(offsets[1]) +
+      const auto begin = static_cast<std::uint64_t>(offsets[0]);
+      const auto end = static_cast<std::uint64_t>(offsets[1]);
+      if (end - begin != bytes_of(path, name, extents, type)) {
+        damaged(path, "the data offsets of tensor " + name + " do not fit its shape");
+      }
+      if (end > data_bytes) {
+        damaged(path, "cut short: tensor " + name + " ends at byte " + std::to_string(end) +
                           " of the data, which has " + std::to_string(data_bytes));
       }
-      ranges.emplace_back(offsets[0], offsets[1]);
-      tensors_.push_back({name, type, Shape(std::span(extents)), data + offsets[0]});
+      ranges.emplace_back(begin, end);
+      tensors_.push_back({name, type, Shape(std::span(extents)), data + begin});
     }
   } catch (const nlohmann::json::exception&) {
     damaged(path, "the header lacks dtype, shape or data_offsets of a tensor");

@@ -96,9 +96,9 @@ bool Waiter::pause_slowly() {
 
 void Waiter::fail(const Late& late) {
   const auto seconds = static_cast<long long>(wait_timeout().count());
-  throw Error(late.operation,
-              late.whom + " did not answer within " + std::to_string(seconds) + " s",
-              "see whether it still runs, or raise SHOAL_TIMEOUT (seconds)");
+  throw PeerError(late.operation,
+                  late.whom + " did not answer within " + std::to_string(seconds) + " s",
+                  "see whether it still runs, or raise SHOAL_TIMEOUT (seconds)");
 }
 
 }  // namespace shoal

@@ -7,7 +7,9 @@
 // beat came for Settings::silence; the main thread may compute as long as it likes, only the
 // watch's own thread has to beat. What ends the run goes up to rank 0, which collects the records
 // of all ranks that answer, says once what happened, writes the records to a file, and tells all to
-// end. Where rank 0 is gone, its children do so in its place.
+// end. Where rank 0 is gone, its children do so in its place. Where every rank has reported an error
+// in the same words, these are all that is said. mpirun's daemon on a host does not outlast its ranks
+// for long, even if it has lost mpirun.
 //
 // This is what bounds the blocking calls of MPI (creation of communicators, MPI_Finalize, the "mpi"
 // algorithms), which have no deadline of their own: with a peer gone the process ends from outside.

@@ -17,10 +17,14 @@ using namespace std::chrono_literals;
 
 // mpirun gives the others a second between SIGTERM and SIGKILL: the message must be out by then.
 constexpr auto to_collect = 500ms;
+// Ranks that fail for the same reason do so within this of each other, or else one is named.
+constexpr auto to_fail_together = 200ms;
 constexpr auto to_hear_from_leader = 3s;
 constexpr auto to_let_first_orphan_speak = 1s;
 constexpr auto to_send_last_words = 100ms;
 constexpr auto to_be_ended = 3s;
+// For mpirun's daemon to end in order after its ranks.
+constexpr auto to_end_daemon = 8s;
 // A rank that gets SIGTERM lives on for a moment: if the launcher sent it because a rank died, that
 // is what must be said. A rank that alone got one is named; if all got it, the run is being
 // stopped.
@@ -31,6 +35,7 @@ constexpr int sigterm_status = 128 + SIGTERM;
 }  // namespace
 
 void Thread::begin(const Fault& fault) {
+  if (fault.cause == Fault::Cause::error) note_failure(fault);
   if (phase_ != Phase::watching) return;  // the first fault is the cause of the others
   fault_ = fault;
   if (rank_ == 0) return lead();
@@ -48,9 +53,20 @@ void Thread::begin(const Fault& fault) {
                                                    : Clock::duration(to_let_first_orphan_speak));
 }
 
+// Who leads must hear of every rank that has failed, to tell whether all have failed alike.
+void Thread::note_failure(const Fault& fault) {
+  if (fault.rank < 0 || fault.rank >= crew_.size()) return;
+  states_[static_cast<std::size_t>(fault.rank)].failure = fault.text;
+  if (phase_ == Phase::reporting && has_parent()) {
+    parent_->link.send({Kind::fault, fault.rank, fault.to_json()});
+  }
+}
+
 void Thread::lead() {
   phase_ = Phase::collecting;
-  due_ = Clock::now() + to_collect;
+  leader_ = true;
+  began_ = Clock::now();
+  due_ = began_ + to_collect;
   RankState& mine = states_[static_cast<std::size_t>(rank_)];
   read_beat(beat_text(), mine);
   mine.record = own_record();
@@ -69,7 +85,9 @@ void Thread::answer(const Message& collect) {
 
 void Thread::finish() {
   const Report report{fault_, crew_.hosts, states_, silence_};
-  say("shoal: " + message_of(report, write_records(report)) + '\n');
+  const std::string text =
+      failed_alike(report) ? fault_.text : message_of(report, write_records(report));
+  say("shoal: " + text + '\n');
   nlohmann::ordered_json order;
   order["status"] = fault_.status;
   auto& unanswered = order["unanswered"] = nlohmann::json::array();
@@ -98,6 +116,16 @@ void Thread::end_process(int status) {
   due_ = Clock::now() + to_send_last_words;
 }
 
+// The records of all ranks have come, or of all that can send one.
+bool Thread::all_is_known() const {
+  const auto has_record = [](const RankState& state) { return !state.record.empty(); };
+  if (std::all_of(states_.begin(), states_.end(), has_record)) return true;
+  const bool flat = static_cast<std::size_t>(crew_.size()) == children_.size() + 1;
+  return flat && std::all_of(children_.begin(), children_.end(), [&](const Peer& child) {
+           return !child.alive() || has_record(states_[static_cast<std::size_t>(child.rank)]);
+         });
+}
+
 void Thread::due(Time now) {
   if (dies_at_ && now >= *dies_at_) {
     dies_at_.reset();
@@ -107,14 +135,12 @@ void Thread::due(Time now) {
     blames_at_.reset();
     begin({Fault::Cause::terminated, signalled_, {}, sigterm_status});
   }
-  if (phase_ == Phase::collecting) {
-    const auto answered = [&](const Peer& child) {
-      return !child.alive() || !states_[static_cast<std::size_t>(child.rank)].record.empty();
-    };
-    const bool others = std::all_of(states_.begin(), states_.end(),
-                                    [](const RankState& state) { return !state.record.empty(); });
-    const bool flat = static_cast<std::size_t>(crew_.size()) == children_.size() + 1;
-    if (others || (flat && std::all_of(children_.begin(), children_.end(), answered))) due_ = now;
+  if (phase_ == Phase::collecting && all_is_known()) {
+    const bool may_yet_fail =
+        fault_.cause == Fault::Cause::error &&
+        !std::all_of(states_.begin(), states_.end(),
+                     [](const RankState& state) { return state.failure.has_value(); });
+    due_ = may_yet_fail ? std::min<Time>(due_, began_ + to_fail_together) : now;
   }
   if (phase_ == Phase::watching || now < due_) return;
   switch (phase_) {
@@ -126,6 +152,10 @@ void Thread::due(Time now) {
     case Phase::collecting:
       return finish();
     case Phase::ending:
+      // One of each host is enough: the node's first, or who leads because that one is gone.
+      if (leader_ || crew_.leaders[static_cast<std::size_t>(rank_)] == rank_) {
+        outlast_daemon(to_end_daemon);
+      }
       std::_Exit(fault_.status);
     case Phase::quiet:
       std::_Exit(1);

@@ -109,6 +109,12 @@ void read_beat(const std::string& text, RankState& state) {
   }
 }
 
+bool failed_alike(const Report& report) {
+  return std::all_of(report.ranks.begin(), report.ranks.end(), [&](const RankState& state) {
+    return state.failure && *state.failure == report.ranks.front().failure;
+  });
+}
+
 std::string write_records(const Report& report) {
   const std::filesystem::path path = flight::new_file();
   if (path.empty()) return {};

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <map>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -28,6 +29,7 @@ struct RankState {
   bool known = false;    ///< whether `latest` holds something
   flight::Entry latest;  ///< from its last beat
   std::string record;    ///< its last calls as JSON; empty if it did not answer
+  std::optional<std::string> failure;  ///< the message of its Error, if its main thread ended in one
 };
 
 /// The last calls of this process, as it sends them.
@@ -45,6 +47,8 @@ struct Report {
   Seconds silence{0};
 };
 
+/// Every rank has failed, with the same words: then there is nobody to name.
+bool failed_alike(const Report& report);
 /// Writes the records of all ranks; its path and what else is to say of it, for the message.
 std::string write_records(const Report& report);
 /// The one line that the run ends with.

@@ -88,9 +88,11 @@ class Thread {
   bool may_leave() const;
 
   void begin(const Fault& fault);
+  void note_failure(const Fault& fault);
   void lead();
   void answer(const Message& collect);
   void finish();
+  bool all_is_known() const;
   void end_process(int status);
   void kill_unanswered(const std::string& order);
   void be_quiet(const Message& message, const Peer* from);
@@ -119,10 +121,12 @@ class Thread {
 
   Phase phase_ = Phase::watching;
   Time due_{};
+  Time began_{};  // to collect
   Time next_beat_{};
   Time next_telling_{};  // of a slow wait
   Time last_turn_{};
   Fault fault_;
+  bool leader_ = false;  // ends the run for all
   std::optional<Time> dies_at_;    // of SIGTERM
   std::optional<Time> blames_at_;  // a rank for its SIGTERM, unless it was the whole run's
   Rank signalled_ = -1;

@@ -34,7 +34,8 @@ std::string group(const std::string& root, const std::string& lab, const std::st
 
 void write_setting(const std::string& path, const std::string& value,
                    const std::string& cure = {}) {
-  const Descriptor file(open(path.c_str(), O_WRONLY | O_CLOEXEC));
+  // The kernel makes no file here, whatever is asked of it; the tree of a test does.
+  const Descriptor file(open(path.c_str(), O_WRONLY | O_CREAT | O_CLOEXEC, 0644));
   if (!file || write(file.get(), value.data(), value.size()) < 0) {
     throw Error("lab", fmt::format("writing {} to {}: {}", value, path, std::strerror(errno)),
                 cure);
@@ -112,8 +113,8 @@ void kill_and_remove(const std::string& folder) {
 
 }  // namespace
 
-Cgroups::Cgroups() {
-  std::ifstream mounts("/proc/self/mounts");
+Cgroups::Cgroups(const std::string& mounts_file) {
+  std::ifstream mounts(mounts_file);
   std::string unified;
   std::string device, folder, type, options, rest;
   while (mounts >> device >> folder >> type >> options && std::getline(mounts, rest)) {

@@ -14,9 +14,9 @@ namespace shoal::launch::lab {
 /// Where the kernel's control groups are mounted on this machine.
 class Cgroups {
  public:
-  /// Throws Error if there is no controller for processors, without which hosts could not share
-  /// them.
-  Cgroups();
+  /// `mounts`: the file that lists what is mounted (a test has one of its own). Throws Error if there
+  /// is no controller for processors, without which hosts could not share them.
+  explicit Cgroups(const std::string& mounts = "/proc/self/mounts");
 
   /// Makes the group of a host and sets its limits. Throws Error if the kernel refuses one.
   void make(const std::string& lab, const std::string& host, const HostSpec& spec) const;

@@ -131,32 +131,4 @@ bool remove(const std::string& name) {
   return forget(name) || groups;
 }
 
-void print_status(const Lab& lab) {
-  const Cgroups groups;
-  const std::vector<bool> plugged =
-      lab.network_switch.alive() ? links_up(lab) : std::vector<bool>(lab.hosts.size(), false);
-  fmt::print("lab {}: {} host{}\n", lab.name, lab.size(), lab.size() == 1 ? "" : "s");
-  fmt::print("{:<6} {:<14} {:<6} {:<12} {:<14} {:<10} {:>9}\n", "host", "address", "state", "cpu",
-             "link", "memory", "processes");
-  for (int i = 0; i < lab.size(); ++i) {
-    const auto at = static_cast<std::size_t>(i);
-    const Host& host = lab.hosts[at];
-    const char* state = !host.holder.alive() ? "gone" : plugged[at] ? "up" : "cut";
-    const std::string cpu =
-        host.spec.cpu ? fmt::format("{:g} core{}", *host.spec.cpu, *host.spec.cpu == 1 ? "" : "s")
-                      : "even share";
-    const std::string memory =
-        host.spec.memory
-            ? fmt::format("{:g} MiB", static_cast<double>(*host.spec.memory >> 10) / 1024)
-            : "unlimited";
-    const std::size_t all = groups.processes(lab.name, host_name(i)).size();
-    const std::size_t running = all - (host.holder.alive() && all > 0 ? 1 : 0);
-    fmt::print("{:<6} {:<14} {:<6} {:<12} {:<14} {:<10} {:>9}\n", host_name(i), lab.address(i),
-               state, cpu, link_text(host.spec.link), memory, running);
-  }
-  if (!lab.network_switch.alive()) {
-    fmt::print("the switch is gone: shoal lab down, then up again\n");
-  }
-}
-
 }  // namespace shoal::launch::lab

@@ -23,7 +23,4 @@ Lab make(const std::string& name, const std::vector<HostSpec>& hosts,
 /// was anything.
 bool remove(const std::string& name);
 
-/// Prints the hosts, their links, and what runs on them.
-void print_status(const Lab& lab);
-
 }  // namespace shoal::launch::lab

@@ -251,6 +251,11 @@ void run_agent(const std::vector<std::string>& words) {
   if (words.size() < 3) throw UsageError("lab agent", "give lab, host and command");
   const Lab lab = load_running(words[0]);
   const int host = parse_host(words[1], lab.size());
+  // Namespaces can be entered without a network; a host that ssh would not reach is not reached.
+  if (!links_up(lab)[static_cast<std::size_t>(host)]) {
+    throw Error("lab agent", "no route to host " + host_name(host) + ": its plug is pulled",
+                "shoal lab heal " + host_name(host));
+  }
   // ssh gives the remote shell its words joined by blanks.
   std::string command;
   for (std::size_t i = 2; i < words.size(); ++i) command += (i > 2 ? " " : "") + words[i];

@@ -3,9 +3,12 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <cmath>
 #include <iterator>
 #include <set>
 #include <string_view>
+
+#include <shoal/runtime/settings.hpp>
 
 extern char** environ;
 
@@ -33,6 +36,17 @@ void append(Words& words, const Words& more) {
   words.insert(words.end(), more.begin(), more.end());
 }
 
+// mpirun and its daemons ask each other for a sign of life where they have nothing to say, so that
+// both sides of a cable that was pulled end. Later than the ranks' own watch, which can say which
+// rank is lost and what the others waited in.
+Words keepalive() {
+  constexpr int after_silence_s = 5;
+  const int idle = static_cast<int>(std::ceil(settings().silence.count())) + after_silence_s;
+  return {"--mca", "oob_tcp_keepalive_time",   std::to_string(idle),
+          "--mca", "oob_tcp_keepalive_intvl",  "1",
+          "--mca", "oob_tcp_keepalive_probes", "3"};
+}
+
 }  // namespace
 
 Words mpirun_line(const JobLine& job) {
@@ -48,6 +62,7 @@ Words mpirun_line(const JobLine& job) {
     }
     append(words, {"--host", hosts});
     if (!job.rsh_agent.empty()) append(words, {"--mca", "plm_rsh_agent", job.rsh_agent});
+    append(words, keepalive());
   } else {
     // What mpirun takes for the number of slots need not be the cores we counted.
     words.emplace_back("--oversubscribe");

@@ -33,6 +33,14 @@ std::string RankFailure::text() const {
   return status_text(fmt::format("rank {}{}", rank, host.empty() ? "" : " on " + host), status);
 }
 
+std::optional<std::string> find_lost_host(const std::string& text) {
+  std::smatch match;
+  static const std::regex lost(
+      R"(has lost communication with a remote daemon[^]{0,200}?Remote daemon: \S+ on node (\S+))");
+  if (!std::regex_search(text, match, lost)) return std::nullopt;
+  return match[1];
+}
+
 std::optional<RankFailure> find_failure(const std::string& text) {
   std::smatch match;
   // The first of them that stands in the text is the first that happened.

@@ -8,6 +8,7 @@
 #include <csignal>
 #include <cstdio>
 #include <deque>
+#include <iterator>
 #include <map>
 #include <random>
 
@@ -27,11 +28,12 @@ constexpr Clock::time_point never = Clock::time_point::max();
 
 // For a training's last step and checkpoint, after the first signal.
 constexpr seconds patience_in_order{120};
-// From a wish to end to SIGKILL; mpirun itself takes 1 s for its ranks.
+// From the user's wish to end to SIGKILL; mpirun itself takes 1 s for its ranks.
 constexpr seconds patience_to_end{10};
-// From the news that a rank has aborted the job to our own hand: a host that is gone can keep
-// mpirun waiting for its daemon for ever.
-constexpr seconds patience_after_abort{15};
+// From the news that the job has failed to our own hand, and from that to SIGKILL: a host that is
+// gone can keep mpirun waiting for its daemon for ever.
+constexpr seconds patience_after_failure{10};
+constexpr seconds patience_to_give_up{3};
 // What a process that outlived mpirun may still have to say.
 constexpr std::chrono::milliseconds patience_for_output{500};
 constexpr std::chrono::milliseconds begun_line_shown_after{300};
@@ -99,7 +101,14 @@ class Screen {
   }
 
   const std::string& starter_text() const { return starter_text_; }
-  bool aborting() const { return starter_text_.find("MPI_ABORT was invoked") != std::string::npos; }
+  // The starter ends the job, and has said so.
+  bool failing() const {
+    constexpr const char* news[] = {"MPI_ABORT was invoked", "the job has been aborted",
+                                    "has lost communication with a remote daemon"};
+    return std::any_of(std::begin(news), std::end(news), [&](const char* one) {
+      return starter_text_.find(one) != std::string::npos;
+    });
+  }
 
  private:
   std::string prefix(int rank) const {
@@ -168,11 +177,13 @@ class Ending {
   void insist() {
     insisted_ = true;
     child_.signal(SIGTERM);
-    next_ = Clock::now() + patience_to_end;
+    next_ = Clock::now() + (asked_ > 0 ? patience_to_end : patience_to_give_up);
   }
-  void insist_after(seconds time) {
-    if (next_ == never) next_ = Clock::now() + time;
+  /// The job has failed and should end by itself.
+  void expect_end() {
+    if (next_ == never && !insisted_) next_ = Clock::now() + patience_after_failure;
   }
+  bool insisted_unasked() const { return insisted_ && asked_ == 0; }
   void tick() {
     if (Clock::now() < next_) return;
     if (insisted_) {
@@ -242,6 +253,15 @@ Words telling_ranks_apart(Words line, Starter starter) {
 
 }  // namespace
 
+std::string JobEnd::text() const {
+  if (failure) return failure->text();
+  if (lost_host) return "host " + *lost_host + " is lost: it is down, or cut off";
+  if (starter_hung) {
+    return "the job has failed, and its starter had to be ended: a host is cut off, most likely";
+  }
+  return status_text("a rank", status);
+}
+
 JobEnd run_job(const JobLine& job, const JobOptions& options, SignalQueue& signals) {
   const std::string id = new_job_id();
   const Variables environment{{"SHOAL_RUN_ID", id}};
@@ -276,7 +296,7 @@ JobEnd run_job(const JobLine& job, const JobOptions& options, SignalQueue& signa
       feed.take(stream, text);
     }
     screen.tick();
-    if (screen.aborting()) ending.insist_after(patience_after_abort);
+    if (screen.failing()) ending.expect_end();
     ending.tick();
     if (const std::optional<int> status = child.status()) {
       end.status = *status;
@@ -300,12 +320,16 @@ JobEnd run_job(const JobLine& job, const JobOptions& options, SignalQueue& signa
     if (end.failure && end.failure->host.empty() && end.failure->rank < job.layout.ranks()) {
       end.failure->host = shown_host(job.layout, end.failure->rank);
     }
+    end.lost_host = find_lost_host(screen.starter_text());
+    end.starter_hung = ending.insisted_unasked();
+    // Its own status then tells of our signal.
+    if (end.starter_hung) end.status = end.failure ? end.failure->status : 1;
     if (end.failure && options.starter == Starter::srun) end.status = end.failure->status;
     if (end.user_signal != 0) end.status = 128 + end.user_signal;
   }
   // "Primary job terminated normally" says no more than the status does.
-  const bool known =
-      end.failure.has_value() || screen.starter_text().find("Primary job ") != std::string::npos;
+  const bool known = end.failure || end.lost_host || end.starter_hung ||
+                     screen.starter_text().find("Primary job ") != std::string::npos;
   screen.finish(end.status != 0 && end.user_signal == 0, known);
   return end;
 }

@@ -27,6 +27,11 @@ struct JobEnd {
   int status = 0;       ///< of the first rank that failed; 128 + N after the user's signal N
   int user_signal = 0;  ///< the signal that this process got, 0: none
   std::optional<RankFailure> failure;
+  std::optional<std::string> lost_host;  ///< mpirun's connection to it broke
+  /// The job had failed, and yet the starter waited: for a host that is cut off, most likely.
+  bool starter_hung = false;
+  /// Why, for people: "rank 3 on node7 ended with status 1".
+  std::string text() const;
 };
 
 /// Starts the job and returns when nothing of it is left on this machine, nor, after a failure, on

@@ -2,11 +2,13 @@
 
 #include <unistd.h>
 
+#include <algorithm>
 #include <chrono>
 #include <csignal>
 #include <cstdlib>
 #include <filesystem>
 #include <fstream>
+#include <functional>
 #include <iterator>
 #include <set>
 #include <sstream>
@@ -17,6 +19,7 @@
 
 #include "local_host.hpp"
 #include "process.hpp"
+#include "slurm.hpp"
 
 namespace shoal::launch {
 namespace {
@@ -32,6 +35,14 @@ Words remote(const std::string& rsh_agent, const std::string& host, const Words&
   for (std::string word; agent >> word;) words.push_back(word);
   words.push_back(host);
   words.push_back(shell_line(command));
+  return words;
+}
+
+// Beside whatever is left of an earlier step.
+Words slurm_step(const std::string& host, const Words& command) {
+  Words words{"srun",      "--overlap",  "--mpi=none",
+              "--nodes=1", "--ntasks=1", "--nodelist=" + host};
+  words.insert(words.end(), command.begin(), command.end());
   return words;
 }
 
@@ -64,6 +75,31 @@ void read_answer(HostAnswer& answer, const Captured& said) {
     answer.why_not = reason.empty() ? fmt::format("status {}", said.status) : reason;
     answer.cure = "make 'ssh " + answer.host.name + " true' work without a password";
   }
+}
+
+using Way = std::function<Words(const std::string& host, const Words& command)>;
+
+std::vector<HostAnswer> ask(const std::vector<Host>& hosts, const Way& way) {
+  std::vector<HostAnswer> answers;
+  std::vector<Words> questions;
+  std::vector<std::size_t> asked;
+  for (const Host& host : hosts) {
+    HostAnswer answer;
+    answer.host = host;
+    if (is_local_host(host.name)) {
+      answer.reached = true;
+      answer.cores = usable_cores();
+      answer.version = fmt::format("{}+{}", SHOAL_VERSION, SHOAL_GIT_REVISION);
+      answer.mpi = Runtime::mpi_version();
+    } else {
+      asked.push_back(answers.size());
+      questions.push_back(way(host.name, {own_executable(), "run", "--answer"}));
+    }
+    answers.push_back(answer);
+  }
+  const std::vector<Captured> said = capture_all(questions, patience);
+  for (std::size_t i = 0; i < said.size(); ++i) read_answer(answers[asked[i]], said[i]);
+  return answers;
 }
 
 bool has_mark(const std::filesystem::path& process, const std::string& mark) {
@@ -102,25 +138,30 @@ std::string own_answer() {
 }
 
 std::vector<HostAnswer> ask_hosts(const std::vector<Host>& hosts, const std::string& rsh_agent) {
+  return ask(hosts, [&](const std::string& host, const Words& command) {
+    return remote(rsh_agent, host, command);
+  });
+}
+
+std::vector<HostAnswer> ask_slurm_nodes(const std::vector<Host>& hosts) {
+  const std::set<std::string> gone = slurm_gone_nodes(hosts);
+  std::vector<Host> left;
+  std::copy_if(hosts.begin(), hosts.end(), std::back_inserter(left),
+               [&](const Host& host) { return gone.count(host.name) == 0; });
+  const std::vector<HostAnswer> given = ask(left, slurm_step);
   std::vector<HostAnswer> answers;
-  std::vector<Words> questions;
-  std::vector<std::size_t> asked;
+  auto next = given.begin();
   for (const Host& host : hosts) {
-    HostAnswer answer;
-    answer.host = host;
-    if (is_local_host(host.name)) {
-      answer.reached = true;
-      answer.cores = usable_cores();
-      answer.version = fmt::format("{}+{}", SHOAL_VERSION, SHOAL_GIT_REVISION);
-      answer.mpi = Runtime::mpi_version();
-    } else {
-      asked.push_back(answers.size());
-      questions.push_back(remote(rsh_agent, host.name, {own_executable(), "run", "--answer"}));
+    if (gone.count(host.name) == 0) {
+      answers.push_back(*next++);
+      continue;
     }
-    answers.push_back(answer);
+    HostAnswer none;
+    none.host = host;
+    none.why_not = "it is down, says Slurm";
+    none.cure = "see sinfo -R";
+    answers.push_back(std::move(none));
   }
-  const std::vector<Captured> said = capture_all(questions, patience);
-  for (std::size_t i = 0; i < said.size(); ++i) read_answer(answers[asked[i]], said[i]);
   return answers;
 }
 

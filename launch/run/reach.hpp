@@ -24,6 +24,9 @@ std::string own_executable();
 /// Asks every host at once, through `rsh_agent` (empty: ssh), for at most some 10 s. This machine
 /// answers always.
 std::vector<HostAnswer> ask_hosts(const std::vector<Host>& hosts, const std::string& rsh_agent);
+/// The same through Slurm, as steps of the job we are in. Nodes that Slurm holds to be gone are not
+/// asked.
+std::vector<HostAnswer> ask_slurm_nodes(const std::vector<Host>& hosts);
 /// What the other side of ask_hosts prints: `shoal run --answer`.
 std::string own_answer();
 

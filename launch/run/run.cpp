@@ -230,8 +230,7 @@ class RunCommand : public LocalCommand {
       // Wrong input stays wrong, and a user who stops a job means it.
       const bool final = end.status == 0 || end.status == 2 || end.user_signal != 0;
       if (!final) {
-        fmt::print(stderr, "shoal run: {}\n",
-                   end.failure ? end.failure->text() : status_text("a rank", end.status));
+        fmt::print(stderr, "shoal run: {}\n", end.text());
       }
       if (final || restart == restarts_) return end.status;
       const std::string change = change_for_restart(job);
@@ -245,9 +244,10 @@ class RunCommand : public LocalCommand {
   std::string change_for_restart(JobLine& job) {
     std::vector<Host> alive;
     std::vector<std::string> gone;
-    // Slurm knows best what its nodes do; elsewhere we ask all of them, for one may be back.
-    if (ground_.named && !ground_.slurm) {
-      for (const HostAnswer& answer : ask_hosts(ground_.hosts, hosts_.rsh_agent)) {
+    // All of them are asked, for one may be back.
+    if (ground_.named) {
+      for (const HostAnswer& answer : ground_.slurm ? ask_slurm_nodes(ground_.hosts)
+                                                    : ask_hosts(ground_.hosts, hosts_.rsh_agent)) {
         if (answer.reached) {
           alive.push_back(answer.host);
         } else {

@@ -82,6 +82,30 @@ std::optional<SlurmAllocation> slurm_allocation() {
   return allocation;
 }
 
+std::set<std::string> parse_gone_nodes(std::string_view sinfo_text) {
+  std::set<std::string> gone;
+  std::istringstream lines{std::string(sinfo_text)};
+  for (std::string line; std::getline(lines, line);) {
+    std::istringstream words(line);
+    std::string node, state;
+    if (!(words >> node >> state)) continue;
+    // A mark behind the state: * does not respond, ~ and % have no power, ^ boots.
+    const bool away = std::string_view("*~%^").find(state.back()) != std::string_view::npos;
+    const auto is = [&](std::string_view name) { return state.rfind(name, 0) == 0; };
+    if (away || is("down") || is("unknown") || is("power") || is("future") || is("error")) {
+      gone.insert(node);
+    }
+  }
+  return gone;
+}
+
+std::set<std::string> slurm_gone_nodes(const std::vector<Host>& hosts) {
+  std::string names;
+  for (const Host& host : hosts) names += (names.empty() ? "" : ",") + host.name;
+  const Captured said = capture({"sinfo", "-h", "-N", "-o", "%N %T", "-n", names}, patience);
+  return said.status == 0 ? parse_gone_nodes(said.output) : std::set<std::string>();
+}
+
 bool srun_serves_pmix() {
   const Captured list = capture({"srun", "--mpi=list"}, patience);
   // Older ones write the list to standard error.

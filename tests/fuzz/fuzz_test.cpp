@@ -3,10 +3,12 @@
 // failure prints the seed, and leaves the input in the file that it names.
 #include <gtest/gtest.h>
 #include <unistd.h>
+#include <xxhash.h>
 
 #include <chrono>
 #include <cstdio>
 #include <cstdlib>
+#include <cstring>
 #include <filesystem>
 #include <fstream>
 #include <functional>
@@ -15,8 +17,11 @@
 #include <string>
 #include <vector>
 
+#include <nlohmann/json.hpp>
+
 #include <shoal/collectives/tuning.hpp>
 #include <shoal/models/dataset.hpp>
+#include <shoal/models/export.hpp>
 #include <shoal/models/model_checkpoint.hpp>
 #include <shoal/models/tokenizer.hpp>
 #include <shoal/runtime/checkpoint.hpp>
@@ -32,6 +37,7 @@ namespace shoal {
 namespace {
 
 namespace fs = std::filesystem;
+using Json = nlohmann::ordered_json;
 using testing::Mutator;
 using testing::world;
 using Clock = std::chrono::steady_clock;
@@ -64,14 +70,16 @@ class Fuzz : public ::testing::Test {
     std::printf("%d inputs, %d of them refused\n", tried_, refused_);
   }
 
+  using Damage = std::function<std::string(Mutator&, const std::string&, const std::string&)>;
+
   // Calls `take(damaged input)` until the time is over or it fails. Refusing with an Error is good.
   void run(const std::vector<std::string>& inputs,
-           const std::function<void(const std::string&)>& take) {
+           const std::function<void(const std::string&)>& take, const Damage& damage = flip) {
     Mutator mutator(testing::generator());
     const auto end = Clock::now() + std::chrono::duration<double>(seconds_each());
     while (Clock::now() < end && !HasFailure()) {
-      const std::string input = mutator.damaged(inputs[mutator.below(inputs.size())],
-                                                inputs[mutator.below(inputs.size())]);
+      const std::string input = damage(mutator, inputs[mutator.below(inputs.size())],
+                                       inputs[mutator.below(inputs.size())]);
       ++tried_;
       try {
         take(input);
@@ -87,10 +95,55 @@ class Fuzz : public ::testing::Test {
     EXPECT_GT(tried_, 0);
   }
 
+  static std::string flip(Mutator& mutator, const std::string& input, const std::string& other) {
+    return mutator.damaged(input, other);
+  }
+
   fs::path folder_;
   int tried_ = 0;
   int refused_ = 0;
 };
+
+// A safetensors file in its two parts.
+struct Parts {
+  Json header;
+  std::string data;
+
+  explicit Parts(const std::string& file) {
+    std::uint64_t length = 0;
+    std::memcpy(&length, file.data(), sizeof length);
+    header = Json::parse(file.substr(sizeof length, length));
+    data = file.substr(sizeof length + length);
+  }
+  std::string text() const {
+    const std::string json = header.dump();
+    const std::uint64_t length = json.size();
+    return std::string(reinterpret_cast<const char*>(&length), sizeof length) + json + data;
+  }
+};
+
+// Damages what the header says, in a file that is well formed otherwise: half of the time bytes of
+// the file alone would not come past the length or the JSON.
+std::string damage_safetensors(Mutator& mutator, const std::string& input,
+                               const std::string& other) {
+  if (mutator.below(2) == 0) return mutator.damaged(input, other);
+  Parts parts(input);
+  parts.header = mutator.damaged(parts.header, Parts(other).header);
+  if (mutator.below(4) == 0) parts.data = mutator.damaged(parts.data, Parts(other).data);
+  return parts.text();
+}
+
+// The manifest's checksum of itself, that of docs/checkpoints.md: over the JSON without it.
+std::string sign(Json manifest) {
+  if (!manifest.is_object()) return manifest.dump(1);
+  manifest.erase("xxh64");
+  const std::string text = manifest.dump(1);
+  char checksum[17];
+  std::snprintf(checksum, sizeof checksum, "%016llx",
+                static_cast<unsigned long long>(XXH64(text.data(), text.size(), 0)));
+  manifest["xxh64"] = checksum;
+  return manifest.dump(1) + "\n";
+}
 
 TEST_F(Fuzz, Safetensors) {
   const fs::path path = folder_ / "file.safetensors";
@@ -105,18 +158,29 @@ TEST_F(Fuzz, Safetensors) {
   inputs.push_back(read(path));
   write_safetensors(path, std::span(tensors).first(1));
   inputs.push_back(read(path));
+  // One that fills its page, so that whoever reads beyond its end reads what is not mapped.
+  const std::vector<std::int8_t> page(4096);
+  for (Index size = 3000, round = 0; round < 2; ++round) {
+    write_safetensors(path, std::vector<NamedTensor>{{"page", DType::i8, {size}, page.data()}});
+    size += 4096 - static_cast<Index>(fs::file_size(path));
+  }
+  ASSERT_EQ(fs::file_size(path), 4096U);
+  inputs.push_back(read(path));
   volatile unsigned sink = 0;
-  run(inputs, [&](const std::string& input) {
-    write(path, input);
-    const SafetensorsFile file(path);
-    Bytes total = 0;
-    for (const NamedTensor& tensor : file.tensors()) {
-      const auto* bytes = static_cast<const unsigned char*>(tensor.data);
-      for (Bytes i = 0; i < tensor.bytes(); ++i) sink = sink + bytes[i];
-      total += tensor.bytes();
-    }
-    EXPECT_LE(total, input.size());
-  });
+  run(
+      inputs,
+      [&](const std::string& input) {
+        write(path, input);
+        const SafetensorsFile file(path);
+        Bytes total = 0;
+        for (const NamedTensor& tensor : file.tensors()) {
+          const auto* bytes = static_cast<const unsigned char*>(tensor.data);
+          for (Bytes i = 0; i < tensor.bytes(); ++i) sink = sink + bytes[i];
+          total += tensor.bytes();
+        }
+        EXPECT_LE(total, input.size());
+      },
+      damage_safetensors);
 }
 
 // A checkpoint of two files, one of which is damaged: if verify finds nothing, the tensors are
@@ -130,8 +194,8 @@ TEST_F(Fuzz, Checkpoint) {
       {"matrix", DType::f32, {6, 8}, {{0, 3}, {0, 8}}, numbers.data()},
       {"matrix", DType::f32, {6, 8}, {{3, 3}, {0, 8}}, numbers.data() + 24},
       {"vector", DType::f32, {12}, {{0, 12}}, numbers.data() + 48}};
-  save_checkpoint(world(), root, 7, slices,
-                  {{"name", "value"}, {"number", 0.5}, {"count", std::int64_t{3}}});
+  const Metadata metadata = {{"name", "value"}, {"number", 0.5}, {"count", std::int64_t{3}}};
+  save_checkpoint(world(), root, 7, slices, metadata);
   std::map<std::string, std::string> files;
   for (const auto& entry : fs::directory_iterator(folder)) {
     files[entry.path().filename().string()] = read(entry.path());
@@ -154,14 +218,76 @@ TEST_F(Fuzz, Checkpoint) {
     for (const auto& [name, bytes] : files)
       write(folder / name, name == file->first ? input : bytes);
     const std::vector<std::string> problems = verify_checkpoint(folder);
-    if (problems.empty()) {
-      EXPECT_EQ(values(true), numbers) << "verify has accepted " << file->first;
-    } else {
-      // Read without looking at checksums it may hold other numbers, but must do no harm.
-      values(false);
-      throw Error("verify", problems[0]);
+    // What is accepted, by verify or by whoever opens it, is what was written.
+    const auto is_what_was_written = [&] {
+      EXPECT_EQ(values(true), numbers) << "accepted " << file->first;
+      const Checkpoint checkpoint = Checkpoint::open(world(), folder);
+      EXPECT_EQ(checkpoint.step(), 7);
+      EXPECT_EQ(checkpoint.metadata(), metadata) << "accepted " << file->first;
+      EXPECT_EQ(checkpoint.tensors().size(), 2U);
+    };
+    if (problems.empty()) return is_what_was_written();
+    bool opened = true;
+    try {
+      values(true);
+    } catch (const Error&) {
+      opened = false;
     }
+    if (opened) return is_what_was_written();
+    // Read without looking at checksums it may hold other numbers, but must do no harm.
+    values(false);
+    throw Error("verify", problems[0]);
   });
+}
+
+// The checkpoint of a model whose manifest lies, under a checksum of its own: anything may be in
+// it, and no checksum says so. Whoever reads it must not be harmed.
+TEST_F(Fuzz, Manifest) {
+  const fs::path root = folder_ / "out";
+  const fs::path folder = root / "step-00000003";
+  const fs::path path = folder / "manifest.json";
+  const Mesh mesh(world(), MeshShape{});
+  models::GptConfig config;
+  config.vocabulary = 5;
+  config.block_size = 3;
+  config.layers = 1;
+  config.heads = 2;
+  config.width = 4;
+  std::vector<std::string> inputs;
+  for (const bool with_optimizer : {false, true}) {
+    models::Gpt model(config, mesh, testing::seed());
+    models::Optimizer optimizer(model, {});
+    const auto tokenizer = models::Tokenizer::characters("abc d");
+    models::save_model(root, model,
+                       {3, with_optimizer ? &optimizer : nullptr, &tokenizer, {{"best", 0.5}}, 1});
+    inputs.push_back(read(path));
+  }
+  ASSERT_EQ(sign(Json::parse(inputs[0])), inputs[0]) << "what this test signs is not accepted";
+  const auto refuse = [](const std::vector<std::string>& problems) {
+    if (!problems.empty()) throw Error("verify", problems[0]);
+  };
+  int turn = 0;
+  const auto lie = [](Mutator& mutator, const std::string& input, const std::string& other) {
+    return sign(mutator.damaged(Json::parse(input), Json::parse(other)));
+  };
+  run(
+      inputs,
+      [&](const std::string& input) {
+        write(path, input);
+        const std::vector<std::string> problems = verify_checkpoint(folder);
+        const auto checkpoint = models::ModelCheckpoint::open(world(), folder);
+        ASSERT_NO_THROW(models::check(checkpoint.config(), 1));
+        if (turn++ % 8 != 0) return refuse(problems);
+        models::export_gpt2(Checkpoint::open(world(), folder), folder_ / "export.safetensors",
+                            DType::f32);
+        if (models::parameter_count(checkpoint.config()) > 100'000) return;
+        models::Gpt model(checkpoint.config(), mesh, 0);
+        models::Optimizer optimizer(model, {});
+        checkpoint.load(model);
+        checkpoint.load(model, optimizer);
+        refuse(problems);
+      },
+      lie);
 }
 
 TEST_F(Fuzz, Mesh) {

@@ -27,6 +27,16 @@ constexpr const char* words[] = {
     "{",  "}",  "[",       "]",        ",", ":",  "\"",  "null",         "true", "\"\"",
     "[]", "{}", "\\u0000", "\xff\xfe", "=", "dp", "tp=", "__metadata__", "F32",  "f64"};
 
+using Json = nlohmann::ordered_json;
+
+// The document and all that is in it.
+void collect(Json& document, std::vector<Json*>& nodes) {
+  nodes.push_back(&document);
+  for (Json& child : document) {
+    if (document.is_structured()) collect(child, nodes);
+  }
+}
+
 }  // namespace
 
 std::size_t Mutator::below(std::size_t bound) { return bound == 0 ? 0 : random_() % bound; }
@@ -98,8 +108,109 @@ void Mutator::damage_once(std::string& text, const std::string& other) {
 
 std::string Mutator::damaged(const std::string& input, const std::string& other) {
   std::string text = input;
+  if (below(8) == 0) {
+    const std::size_t cut = below(input.size() + 1);
+    // At the same place of the other, as when a file is overwritten half, or anywhere.
+    const std::size_t from = below(2) == 0 ? cut : below(other.size() + 1);
+    text = input.substr(0, cut) + other.substr(std::min(from, other.size()));
+    if (below(2) == 0) return text;
+  }
   for (std::size_t count = below(4) + 1; count > 0; --count) damage_once(text, other);
   return text;
+}
+
+Json Mutator::value(const Json& other) {
+  switch (below(6)) {
+    case 0: {
+      const Json plain[] = {nullptr,
+                            true,
+                            "",
+                            Json::array(),
+                            Json::object(),
+                            "F32",
+                            "f32",
+                            -1,
+                            2.0,
+                            2.5,
+                            1e300,
+                            -1e300,
+                            "byte",
+                            "inf",
+                            "nan",
+                            "../x",
+                            "\n",
+                            std::string(1, '\0'),
+                            std::string(70, 'x')};
+      return plain[below(std::size(plain))];
+    }
+    case 1: {
+      Json deep = 1;
+      for (std::size_t depth = below(30); depth > 0; --depth) deep = Json::array({std::move(deep)});
+      return deep;
+    }
+    case 2:
+    case 3: {
+      Json copy = other;
+      std::vector<Json*> nodes;
+      collect(copy, nodes);
+      return *nodes[below(nodes.size())];
+    }
+    default:
+      return Json::parse(numbers[below(std::size(numbers) - 2)], nullptr, false);
+  }
+}
+
+void Mutator::damage_once(Json& document, const Json& other) {
+  std::vector<Json*> nodes;
+  collect(document, nodes);
+  Json& node = *nodes[below(nodes.size())];
+  switch (below(8)) {
+    case 0:
+      if (node.is_array() && !node.empty()) {
+        node.erase(below(node.size()));
+      } else if (node.is_object() && !node.empty()) {
+        node.erase(std::next(node.begin(), static_cast<std::ptrdiff_t>(below(node.size()))).key());
+      }
+      break;
+    case 1:
+      if (node.is_array())
+        node.push_back(node.empty() ? value(other) : Json(node[below(node.size())]));
+      break;
+    case 2:
+      if (node.is_object() && !node.empty()) {
+        const auto entry = std::next(node.begin(), static_cast<std::ptrdiff_t>(below(node.size())));
+        const Json moved = entry.value();
+        const std::string key = damaged(entry.key(), entry.key());
+        node.erase(entry.key());
+        // Names are UTF-8, or the document could not be written.
+        node[std::all_of(key.begin(), key.end(), [](char c) { return c >= 0; }) ? key : "?"] =
+            moved;
+      }
+      break;
+    case 3: {
+      // Both are leaves, so neither is inside the other.
+      Json& second = *nodes[below(nodes.size())];
+      if (!node.is_structured() && !second.is_structured()) std::swap(node, second);
+      break;
+    }
+    case 4:
+    case 5:
+      if (node.is_number_integer() && node.get<double>() < 1e18 && node.get<double>() > -1e18) {
+        const auto old = node.get<std::int64_t>();
+        const std::int64_t near[] = {old + 1, old - 1, 2 * old, -old, old / 2, 0};
+        node = near[below(std::size(near))];
+        break;
+      }
+      [[fallthrough]];
+    default:
+      node = value(other);
+  }
+}
+
+Json Mutator::damaged(const Json& input, const Json& other) {
+  Json document = input;
+  for (std::size_t count = below(4) + 1; count > 0; --count) damage_once(document, other);
+  return document;
 }
 
 }  // namespace shoal::testing

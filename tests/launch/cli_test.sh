@@ -76,6 +76,9 @@ accepts '^shoal 0' "$shoal" --version
 accepts 'usage|Usage|Subcommands' "$mpirun" -n 2 "$shoal" --help
 [ "$(printf '%s\n' "$output" | grep -c '^Subcommands')" -le 1 ] || fail "two ranks print the help twice"
 accepts 'MPI' "$mpirun" -n 2 "$shoal" info
+# Of the threads it tells what is in force, whoever has set it.
+accepts ', 3 threads each' env OMP_NUM_THREADS=3 "$mpirun" -n 2 "$shoal" info
+accepts '"threads_per_rank": 1,' env OMP_NUM_THREADS=1 "$shoal" info --json
 
 # The OpenMP build of OpenBLAS, whichever one the system prefers.
 blas=$(ldd "$shoal" | awk '/libopenblas/ { print $3 }')

@@ -4,6 +4,7 @@
 #include <cstdio>
 #include <memory>
 #include <random>
+#include <set>
 #include <string>
 #include <vector>
 
@@ -201,6 +202,11 @@ TEST(Failure, IsFoundInWhatMpirunAndSrunSay) {
             "rank 1 on v2 ended with status 7");
   EXPECT_EQ(find_failure("srun: error: v2: task 1: Killed\n")->status, 137);
   EXPECT_FALSE(find_failure("all is well"));
+  EXPECT_EQ(find_lost_host("ORTE has lost communication with a remote daemon.\n\n"
+                           "  HNP daemon   : [[5,0],0] on node h0\n"
+                           "  Remote daemon: [[5,0],2] on node h2\n\nThis is usually due to"),
+            "h2");
+  EXPECT_FALSE(find_lost_host("  Remote daemon: [[5,0],2] on node h2"));
 }
 
 TEST(Restart, FitsTheMesh) {
@@ -231,6 +237,14 @@ TEST(Slurm, CountsPerNode) {
   EXPECT_EQ(parse_slurm_counts("2(x3),4"), (std::vector{2, 2, 2, 4}));
   EXPECT_THROW(parse_slurm_counts("2(x99999999)"), Error);
   EXPECT_THROW(parse_slurm_counts("2(x3"), Error);
+}
+
+TEST(Slurm, KnowsWhichNodesAreGone) {
+  EXPECT_EQ(parse_gone_nodes("n1 allocated\nn1 allocated\nn2 down\nn3 idle*\nn4 mixed\nn5 draining\n"
+                             "n6 drained\nn7 down*\nn8 powered_down\nn9 idle~\nn10 completing\n"
+                             "n11 reboot^\nn12 unknown\n\nn13\n"),
+            (std::set<std::string>{"n2", "n3", "n7", "n8", "n9", "n11", "n12"}));
+  EXPECT_TRUE(parse_gone_nodes("").empty());
 }
 
 TEST(Process, CapturesAndGivesUp) {

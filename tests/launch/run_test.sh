@@ -28,10 +28,14 @@ prints "mpirun $root-n 1 --oversubscribe --bind-to none -x OMP_NUM_THREADS=$core
 prints "mpirun $root-n 512 --oversubscribe --map-by slot --bind-to none --mca mpi_yield_when_idle 1 -x OMP_NUM_THREADS=1 $shoal train --mesh dp=128,tp=4" \
   "$shoal" run --dry-run -- train --mesh dp=128,tp=4
 
+# A lost host is noticed by mpirun and its daemons after the ranks' watch has spoken.
+alive="--mca oob_tcp_keepalive_time 35 --mca oob_tcp_keepalive_intvl 1 --mca oob_tcp_keepalive_probes 3"
 # Hosts: slots given, a file with comments, ranks a host, threads; environment goes along.
 forward="-x PATH -x SHOAL_SOURCE -x SHOAL_TIMEOUT -x SHOAL_WORK"
 [ -z "${SHOAL_TEST_SEED:-}" ] || unset SHOAL_TEST_SEED
-prints "mpirun $root-n 6 --host n1:4,n2:2 --map-by core --bind-to core -x OMP_NUM_THREADS=1 $forward true" \
+run env SHOAL_SILENCE=2.5 "$shoal" run --dry-run --hosts n1:4,n2:2 -- true
+printf '%s\n' "$output" | grep -q 'keepalive_time 8 ' || fail "does not wait for the watch"
+prints "mpirun $root-n 6 --host n1:4,n2:2 $alive --map-by core --bind-to core -x OMP_NUM_THREADS=1 $forward true" \
   "$shoal" run --dry-run --hosts n1:4,n2:2 -- true
 cat >hosts <<'END'
 # two machines
@@ -39,23 +43,49 @@ n1 slots=4 max_slots=8   # the large one
 
 n2:2
 END
-prints "mpirun $root-n 2 --host n1:1,n2:1 --mca plm_rsh_agent agent --map-by slot:PE=2 --bind-to core -x OMP_NUM_THREADS=2 $forward true" \
+prints "mpirun $root-n 2 --host n1:1,n2:1 --mca plm_rsh_agent agent $alive --map-by slot:PE=2 --bind-to core -x OMP_NUM_THREADS=2 $forward true" \
   "$shoal" run --dry-run --hostfile hosts --ranks-per-host 1 --threads 2 --rsh-agent agent -- true
-prints "mpirun $root-n 3 --host n1:2,n2:1 --map-by core --bind-to core -x OMP_NUM_THREADS=1 $forward true" \
+prints "mpirun $root-n 3 --host n1:2,n2:1 $alive --map-by core --bind-to core -x OMP_NUM_THREADS=1 $forward true" \
   "$shoal" run --dry-run --hostfile hosts -n 3 --threads 1 -- true
 
 # In an allocation that is none: srun where it serves PMIx, mpirun where it does not.
 mkdir bin
-printf '#!/bin/sh\necho n1; echo n2\n' >bin/scontrol
-printf '#!/bin/sh\necho "MPI plugin types are... $SERVES"\n' >bin/srun
+cat >bin/scontrol <<'END'
+#!/bin/sh
+[ "$3" = 'n[1-2]' ] && printf 'n1\nn2\n' || printf 'n1\nn2\nn3\nn4\n'
+END
+# Slurm sees n2 as down; n3 hangs, unseen; with all four the job fails, with those that are left it runs.
+cat >bin/sinfo <<'END'
+#!/bin/sh
+printf 'n1 allocated\nn1 allocated\nn2 down*\nn3 allocated\nn4 draining\n'
+END
+cat >bin/srun <<'END'
+#!/bin/sh
+case " $* " in
+  *' --mpi=list '*) echo "MPI plugin types are... $SERVES" ;;
+  *' --nodelist=n3 '*'run --answer'*) exec sleep 60 ;;
+  *' --nodelist='n[14]' '*'run --answer'*) while [ "${1#--}" != "$1" ]; do shift; done; exec "$@" ;;
+  *' --nodelist=n1,n2,n3,n4 '*) echo "srun: error: n2: task 3: Exited with exit code 9" >&2; exit 9 ;;
+  *) echo "$*" >started ;;
+esac
+END
 chmod +x bin/*
 slurm="env PATH=$PWD/bin:$PATH SLURM_JOB_ID=7 SLURM_JOB_NODELIST=n[1-2] SLURM_JOB_CPUS_PER_NODE=4(x2)"
 # shellcheck disable=SC2086  # $slurm is a list of words
 {
   prints "env OMP_NUM_THREADS=1 srun --mpi=pmix --nodes=2 --nodelist=n1,n2 --ntasks=8 --ntasks-per-node=4 --cpus-per-task=1 --cpu-bind=cores --distribution=block --kill-on-bad-exit=1 --export=ALL true" \
     $slurm SERVES=pmix "$shoal" run --dry-run -- true
-  prints "mpirun $root-n 4 --host n1:2,n2:2 --map-by slot:PE=2 --bind-to core -x OMP_NUM_THREADS=2 $forward true" \
+  prints "mpirun $root-n 4 --host n1:2,n2:2 $alive --map-by slot:PE=2 --bind-to core -x OMP_NUM_THREADS=2 $forward true" \
     $slurm SERVES=none SLURM_NTASKS=4 "$shoal" run --dry-run -- true
+  # A job that fails starts again without the nodes that Slurm has given up, or that do not answer.
+  slurm4="env PATH=$PWD/bin:$PATH SLURM_JOB_ID=7 SLURM_JOB_NODELIST=n[1-4] SLURM_JOB_CPUS_PER_NODE=2(x4)"
+  run $slurm4 SERVES=pmix "$shoal" run --restarts 1 -- true
+  [ "$status" -eq 0 ] || fail "exit status $status of a job that was started again in Slurm"
+  printf '%s\n' "$output" | grep -q '^shoal run: rank 3 on n2 ended with status 9$' || fail "the rank is not named"
+  printf '%s\n' "$output" |
+    grep -q '^shoal run: starting again (1 of 1): 4 ranks on 2 hosts (n1 2, n4 2), .*; without n2, n3$' ||
+    fail "not started again on the nodes that are left"
+  grep -q -e '--nodes=2 --nodelist=n1,n4 --ntasks=4 ' started || fail "not on these: $(cat started)"
   rejects 'n3 is not in' $slurm SERVES=none "$shoal" run --hosts n3 -- true
 }
 
@@ -98,7 +128,7 @@ waits_for() {
 # --- Signals: the ranks get them, and nothing is left, not even what the ranks started.
 "$shoal" run -n 2 -- sh -c 'sleep 300 & echo $! >pid.$OMPI_COMM_WORLD_RANK; wait' >signal.log 2>&1 &
 job=$!
-waits_for 20 test -s pid.0 -a -s pid.1 || fail "the ranks have not started: $(cat signal.log)"
+waits_for 60 test -s pid.0 -a -s pid.1 || fail "the ranks have not started: $(cat signal.log)"
 kill -INT "$job"
 wait "$job"
 status=$?
@@ -113,7 +143,7 @@ awk 'BEGIN { for (i = 0; i < 2000; i++) printf "the %d fish swim in a shoal\n", 
   --n-embd 16 --block-size 16 --batch-size 4 --dropout 0 --eval-interval 0 --warmup-iters 2 \
   --max-iters 6000 --checkpoint-interval 500 --log-json log.json --out-dir out >restart.log 2>&1 &
 job=$!
-if waits_for 40 sh -c 'ls -d out/step-*'; then
+if waits_for 100 sh -c 'ls -d out/step-*'; then
   # Any rank of it: a trainer with our working directory.
   victim=
   for process in /proc/[0-9]*; do

@@ -264,6 +264,12 @@ TEST_F(CheckpointTest, FallsBackToThePreviousOneWhenTheNewestIsDamaged) {
        [&] { replace(manifest, "\"version\": 2", "\"version\": 7"); },
        "not of format version 2 but 7"},
       {"manifest that lies", [&] { replace(manifest, "\"step\": 2", "\"step\": 3"); }, "checksum"},
+      {"manifest without a bottom",
+       [&] {
+         const std::string deep = std::string(1 << 20, '[') + std::string(1 << 20, ']');
+         replace(manifest, "\"step\": 2", "\"step\": " + deep);
+       },
+       "nests too deep"},
       {"garbage for a manifest", [&] { std::ofstream(manifest) << "\x7f{[\"not JSON"; }, "damaged"},
   };
   for (const auto& [what, how, reason] : damages) {

@@ -109,7 +109,23 @@ TEST_F(Safetensors, SaysWhatIsWrongWithTheHeader) {
   expect_refused("do not fit its shape");
   write_raw(R"({"a":{"dtype":"F32","shape":[-2],"data_offsets":[0,8]}})", 8);
   expect_refused("negative");
+  for (const char* extent : {"2.0", "2.5", "1e300", "true", "\"2\"", "null", "18446744073709551617"}) {
+    write_raw(R"({"a":{"dtype":"F32","shape":[)" + std::string(extent) +
+                  R"(],"data_offsets":[0,8]}})", 8);
+    expect_refused("no whole numbers");
+  }
+  for (const char* shape : {"2", "null", "{}", "\"[2]\""}) {
+    write_raw(R"({"a":{"dtype":"F32","shape":)" + std::string(shape) + R"(,"data_offsets":[0,8]}})",
+              8);
+    expect_refused("no whole numbers");
+  }
+  write_raw(R"({"a":{"dtype":"F32","shape":[2],"data_offsets":[0,8.0]}})", 8);
+  expect_refused("no whole numbers");
+  write_raw(R"({"a":{"dtype":"F32","shape":[2],"data_offsets":[-8,0]}})", 8);
+  expect_refused("do not fit its shape");
   write_raw(R"({"a":{"dtype":"F32","shape":[4294967296,4294967296],"data_offsets":[0,0]}})", 0);
+  expect_refused("overflows");
+  write_raw(R"({"a":{"dtype":"F32","shape":[4611686018427387904,4,0],"data_offsets":[0,0]}})", 0);
   expect_refused("overflows");
   write_raw(R"({"a":{"dtype":"Q4","shape":[2],"data_offsets":[0,1]}})", 1);
   expect_refused("element type Q4");

@@ -1,6 +1,12 @@
 # How tests are declared. Executables land in bin/tests of the build folder.
 include_guard()
 
+# shoal_time_limit(<variable> <seconds>): a test's time limit; more where sanitizers slow it down.
+function(shoal_time_limit variable seconds)
+  math(EXPR limit "${seconds} * ${SHOAL_TEST_PATIENCE}")
+  set(${variable} ${limit} PARENT_SCOPE)
+endfunction()
+
 # One executable, not yet a test. `main` is the library that brings main().
 function(_shoal_test_executable name main)
   cmake_parse_arguments(PARSE_ARGV 2 arg "" "" "SOURCES;LIBRARIES")
@@ -23,10 +29,12 @@ function(shoal_add_mpi_test name)
   if(NOT arg_TIMEOUT)
     set(arg_TIMEOUT 60)
   endif()
+  shoal_time_limit(arg_TIMEOUT ${arg_TIMEOUT})
   _shoal_test_executable(${name} shoal_test_main SOURCES ${arg_SOURCES} LIBRARIES ${arg_LIBRARIES})
   math(EXPR patience "${arg_TIMEOUT} / 2")
-  if(patience GREATER 30)
-    set(patience 30)
+  shoal_time_limit(most 30)
+  if(patience GREATER most)
+    set(patience ${most})
   endif()
   math(EXPR backstop "${arg_TIMEOUT} + 10")
   foreach(ranks IN LISTS arg_RANKS)
@@ -57,10 +65,12 @@ function(shoal_add_test name)
   if(NOT arg_TIMEOUT)
     set(arg_TIMEOUT 60)
   endif()
+  shoal_time_limit(arg_TIMEOUT ${arg_TIMEOUT})
+  shoal_time_limit(patience 30)
   _shoal_test_executable(${name} shoal_test_main_serial
     SOURCES ${arg_SOURCES} LIBRARIES ${arg_LIBRARIES})
   add_test(NAME ${name} COMMAND ${name})
   set_tests_properties(${name} PROPERTIES
     TIMEOUT ${arg_TIMEOUT}
-    ENVIRONMENT "GTEST_COLOR=no;SHOAL_TIMEOUT=30;SHOAL_TUNING=off;${arg_ENVIRONMENT}" LABELS "${arg_LABELS}")
+    ENVIRONMENT "GTEST_COLOR=no;SHOAL_TIMEOUT=${patience};SHOAL_TUNING=off;${arg_ENVIRONMENT}" LABELS "${arg_LABELS}")
 endfunction()

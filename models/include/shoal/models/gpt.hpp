@@ -31,7 +31,8 @@ struct GptConfig {
 };
 
 /// Throws UsageError if no GPT of this form can be laid over `tensor_parallel` ranks: heads that do
-/// not divide, fewer token ids than ranks, extents below 1, a dropout outside [0, 1).
+/// not divide, fewer token ids than ranks, extents below 1, 1e15 parameters or more, a dropout outside
+/// [0, 1).
 void check(const GptConfig& config, int tensor_parallel);
 
 /// 0.02·sqrt(768/width): GPT-2's 0.02 at the width it was chosen for, and the 1/sqrt(width) that keeps

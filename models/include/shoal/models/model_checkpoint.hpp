@@ -33,7 +33,8 @@ void start_saving(CheckpointWriter& writer, const std::filesystem::path& root, G
 /// What start_saving copies on this rank. `optimizer` may be null.
 Bytes copy_bytes(Gpt& model, Optimizer* optimizer);
 
-/// The form of the model in a checkpoint. Throws UsageError if it is not of a GPT.
+/// The form of the model in a checkpoint. Throws UsageError if it is not of a GPT, or of none that
+/// can be (see check).
 GptConfig config_of(const Checkpoint& checkpoint);
 
 /// A model on disk, opened; it can be loaded on any mesh.

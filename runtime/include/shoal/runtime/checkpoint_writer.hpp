@@ -55,7 +55,8 @@ class CheckpointWriter {
   bool ready() const noexcept;
   /// Goes on to the next stage, or ends the checkpoint: look at busy(). Waits for file work of any
   /// rank that is not ready. Throws Error, the same on all ranks, if any rank could not write; the
-  /// checkpoint is then given up and the one before it stays. Collective.
+  /// checkpoint is then given up and the one before it stays. Throws PeerError if a rank does not
+  /// come: the run is lost, not the checkpoint alone. Collective.
   void advance();
   /// Goes on to the end, waiting. Throws as `advance` does. Collective.
   void finish();

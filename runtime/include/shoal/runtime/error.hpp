@@ -33,6 +33,14 @@ class UsageError : public Error {
   using Error::Error;
 };
 
+/// Another rank did not answer in time, or MPI could not reach it. What the ranks do together cannot
+/// go on: a program lets it end the run, even where it would live with another Error (a checkpoint
+/// that cannot be written). After it, call nothing collective.
+class PeerError : public Error {
+ public:
+  using Error::Error;
+};
+
 /// Rank and host that Error puts in front of its text; the Runtime sets them. Rank −1: not yet known.
 void set_process_identity(int rank, std::string_view host);
 /// "rank 3 on node7", or only the host before MPI has started.

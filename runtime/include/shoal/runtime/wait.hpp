@@ -8,8 +8,8 @@
 
 namespace shoal {
 
-/// How long any wait for another rank may last before it becomes an Error: 300 s, or the environment
-/// variable SHOAL_TIMEOUT in seconds.
+/// How long any wait for another rank may last before it becomes a PeerError: 300 s, or the
+/// environment variable SHOAL_TIMEOUT in seconds.
 Seconds wait_timeout();
 
 /// True if the node has at least one core (of those this run may use) for each of its ranks: then
@@ -24,13 +24,13 @@ bool ranks_own_their_cores() noexcept;
 ///     while (!flag_is_set()) waiter.pause([&] { return Late{"all_reduce over tp", "rank 3 on n1"}; });
 class Waiter {
  public:
-  /// For the message of the Error at the deadline.
+  /// For the message of the PeerError at the deadline.
   struct Late {
     std::string operation;  ///< what waits
     std::string whom;       ///< whom it waits for
   };
 
-  /// One step of waiting. `describe` is called only to make the Error at the deadline.
+  /// One step of waiting. `describe` is called only to make the PeerError at the deadline.
   template <class Describe>
   void pause(Describe&& describe) {
     if (count_ < spin_limit_) {
