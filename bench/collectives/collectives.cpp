@@ -267,8 +267,8 @@ class Bench {
   }
 
   void print_legend() const {
-    fmt::print("Times are medians of the slowest rank; results were checked. On the right: how many\n"
-               "times as long MPI ({})",
+    fmt::print("Times are medians of the slowest rank; results were checked. On the right:\n"
+               "how many times as long MPI ({})",
                Runtime::mpi_version());
     for (const auto& peer : peers_) fmt::print(",\n{}", peer->title());
     fmt::print(" takes.\n");
