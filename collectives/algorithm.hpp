@@ -27,12 +27,18 @@ class NamedAlgorithm : public Algorithm {
 };
 
 // all_reduce/
+class PlannedAllReduce;  // all_reduce/planned.hpp
 const Algorithm& all_reduce_node_shared();
 const Algorithm& all_reduce_node_staged();
-const Algorithm& all_reduce_recursive_doubling();
-const Algorithm& all_reduce_rabenseifner();
-const Algorithm& all_reduce_ring();
-const Algorithm& all_reduce_direct();
+const PlannedAllReduce& all_reduce_recursive_doubling();
+const PlannedAllReduce& all_reduce_recursive_multiplying();
+const PlannedAllReduce& all_reduce_rabenseifner();
+const PlannedAllReduce& all_reduce_direct();
+const PlannedAllReduce& all_reduce_ring();
+const PlannedAllReduce& all_reduce_bidirectional_ring();
+/// Each of those, between the nodes only.
+std::vector<const Algorithm*> hierarchical_all_reduces();
+const Algorithm& all_reduce_gathered();
 const Algorithm& all_reduce_mpi();
 // reduce_scatter/
 const Algorithm& reduce_scatter_node_shared();
@@ -45,12 +51,15 @@ const Algorithm& all_gather_node_shared();
 const Algorithm& all_gather_node_staged();
 const Algorithm& all_gather_ring();
 const Algorithm& all_gather_bruck();
+const Algorithm& all_gather_hierarchical();
 const Algorithm& all_gather_mpi();
 // broadcast/
 const Algorithm& broadcast_node_shared();
 const Algorithm& broadcast_node_staged();
 const Algorithm& broadcast_binomial();
 const Algorithm& broadcast_scatter_all_gather();
+const Algorithm& broadcast_chain();
+const Algorithm& broadcast_hierarchical();
 const Algorithm& broadcast_mpi();
 // all_to_all/
 const Algorithm& all_to_all_node_shared();
@@ -60,17 +69,16 @@ const Algorithm& all_to_all_mpi();
 // barrier/
 const Algorithm& barrier_node_shared();
 const Algorithm& barrier_dissemination();
+const Algorithm& barrier_hierarchical();
 const Algorithm& barrier_mpi();
 
-// Steps that several algorithms share (ring_steps.cpp).
+// Steps that several algorithms share (steps.cpp).
 
-/// After it, `data` holds at block `rank` (from `starts`, `counts`) the reduction over all ranks'
-/// data; the other blocks are left with partial results. p−1 steps around the ring.
-void ring_reduce_scatter(const Call& call, std::byte* data, std::span<const Index> starts,
-                         std::span<const Index> counts);
+/// After it, `data` holds at block `rank` (of `counts` elements) the reduction over all ranks' data;
+/// the other blocks are left with partial results. p−1 steps around the ring, in segments.
+void ring_reduce_scatter(const Call& call, std::byte* data, std::span<const Index> counts);
 /// Every rank starts with its own block in `data` and ends with all of them. p−1 steps.
-void ring_all_gather(const Call& call, std::byte* data, std::span<const Index> starts,
-                     std::span<const Index> counts);
+void ring_all_gather(const Call& call, std::byte* data, std::span<const Index> counts);
 
 /// Every rank sends every other its block of call.in, and reduces the inputs of all ranks for its own
 /// block, in the order of ranks and at once, into `out` (which may be that block of call.in). The

@@ -1,4 +1,4 @@
-// The public calls: check the arguments, make a Call, run it.
+// The blocking calls: check the arguments, make a Call, run it.
 #include <algorithm>
 #include <cstring>
 #include <limits>
@@ -13,6 +13,7 @@
 #include <shoal/runtime/error.hpp>
 
 #include "algorithm.hpp"
+#include "calls.hpp"
 #include "dispatch.hpp"
 #include "reduce/reduce.hpp"
 
@@ -51,8 +52,16 @@ const std::byte* element_at(const void* data, Index index, DType type) {
 
 }  // namespace
 
-void all_reduce(const Communicator& comm, const void* in, void* out, Index count, DType type,
-                ReduceOp op, const CollectiveOptions& options) {
+void run_checked(const Call& call, const CollectiveOptions& options) {
+  if (call.comm->size() > 1) return run_collective(call, options);
+  if (call.operation == Operation::all_reduce || call.operation == Operation::reduce_scatter) {
+    return reduce_alone(call, options);
+  }
+  if (call.operation != Operation::barrier) copy_alone(call.out, call.in, call.count, call.type);
+}
+
+Call all_reduce_call(const Communicator& comm, const void* in, void* out, Index count, DType type,
+                     ReduceOp op, const CollectiveOptions& options) {
   Call call = call_of(comm, Operation::all_reduce, type, options);
   call.in = in;
   call.out = out;
@@ -62,13 +71,17 @@ void all_reduce(const Communicator& comm, const void* in, void* out, Index count
   require_data(call, in, count, "the input");
   require_data(call, out, count, "the output");
   if (in != out) require_apart(call, in, count, out, count);
-  if (comm.size() == 1) return reduce_alone(call, options);
-  run_collective(call, options);
+  return call;
 }
 
-void reduce_scatter(const Communicator& comm, const void* in, void* out,
-                    std::span<const Index> counts, DType type, ReduceOp op,
-                    const CollectiveOptions& options) {
+void all_reduce(const Communicator& comm, const void* in, void* out, Index count, DType type,
+                ReduceOp op, const CollectiveOptions& options) {
+  run_checked(all_reduce_call(comm, in, out, count, type, op, options), options);
+}
+
+Call reduce_scatter_call(const Communicator& comm, const void* in, void* out,
+                         std::span<const Index> counts, DType type, ReduceOp op,
+                         const CollectiveOptions& options) {
   Call call = call_of(comm, Operation::reduce_scatter, type, options);
   require_counts(call, counts);
   call.in = in;
@@ -82,8 +95,13 @@ void reduce_scatter(const Communicator& comm, const void* in, void* out,
   if (out != element_at(in, starts_of(counts)[me], type)) {
     require_apart(call, in, call.count, out, counts[me]);
   }
-  if (comm.size() == 1) return reduce_alone(call, options);
-  run_collective(call, options);
+  return call;
+}
+
+void reduce_scatter(const Communicator& comm, const void* in, void* out,
+                    std::span<const Index> counts, DType type, ReduceOp op,
+                    const CollectiveOptions& options) {
+  run_checked(reduce_scatter_call(comm, in, out, counts, type, op, options), options);
 }
 
 void reduce_scatter(const Communicator& comm, const void* in, void* out, Index count, DType type,
@@ -92,8 +110,8 @@ void reduce_scatter(const Communicator& comm, const void* in, void* out, Index c
   reduce_scatter(comm, in, out, counts, type, op, options);
 }
 
-void all_gather(const Communicator& comm, const void* in, void* out,
-                std::span<const Index> counts, DType type, const CollectiveOptions& options) {
+Call all_gather_call(const Communicator& comm, const void* in, void* out,
+                     std::span<const Index> counts, DType type, const CollectiveOptions& options) {
   Call call = call_of(comm, Operation::all_gather, type, options);
   require_counts(call, counts);
   call.in = in;
@@ -106,8 +124,12 @@ void all_gather(const Communicator& comm, const void* in, void* out,
   if (in != element_at(out, starts_of(counts)[me], type)) {
     require_apart(call, in, counts[me], out, call.count);
   }
-  if (comm.size() == 1) return copy_alone(out, in, call.count, type);
-  run_collective(call, options);
+  return call;
+}
+
+void all_gather(const Communicator& comm, const void* in, void* out,
+                std::span<const Index> counts, DType type, const CollectiveOptions& options) {
+  run_checked(all_gather_call(comm, in, out, counts, type, options), options);
 }
 
 void all_gather(const Communicator& comm, const void* in, Index count, void* out, DType type,
@@ -116,8 +138,8 @@ void all_gather(const Communicator& comm, const void* in, Index count, void* out
   all_gather(comm, in, out, counts, type, options);
 }
 
-void broadcast(const Communicator& comm, void* data, Index count, DType type, Rank root,
-               const CollectiveOptions& options) {
+Call broadcast_call(const Communicator& comm, void* data, Index count, DType type, Rank root,
+                    const CollectiveOptions& options) {
   Call call = call_of(comm, Operation::broadcast, type, options);
   call.in = data;
   call.out = data;
@@ -130,13 +152,17 @@ void broadcast(const Communicator& comm, void* data, Index count, DType type, Ra
                                                      " is not one of the " +
                                                      std::to_string(comm.size()) + " ranks");
   }
-  if (comm.size() == 1) return;
-  run_collective(call, options);
+  return call;
 }
 
-void all_to_all(const Communicator& comm, const void* in, std::span<const Index> send_counts,
-                void* out, std::span<const Index> receive_counts, DType type,
-                const CollectiveOptions& options) {
+void broadcast(const Communicator& comm, void* data, Index count, DType type, Rank root,
+               const CollectiveOptions& options) {
+  run_checked(broadcast_call(comm, data, count, type, root, options), options);
+}
+
+Call all_to_all_call(const Communicator& comm, const void* in, std::span<const Index> send_counts,
+                     void* out, std::span<const Index> receive_counts, DType type,
+                     const CollectiveOptions& options) {
   Call call = call_of(comm, Operation::all_to_all, type, options);
   require_counts(call, send_counts);
   require_counts(call, receive_counts);
@@ -156,8 +182,13 @@ void all_to_all(const Communicator& comm, const void* in, std::span<const Index>
   require_data(call, in, sent, "the input");
   require_data(call, out, received, "the output");
   require_apart(call, in, sent, out, received);
-  if (comm.size() == 1) return copy_alone(out, in, sent, type);
-  run_collective(call, options);
+  return call;
+}
+
+void all_to_all(const Communicator& comm, const void* in, std::span<const Index> send_counts,
+                void* out, std::span<const Index> receive_counts, DType type,
+                const CollectiveOptions& options) {
+  run_checked(all_to_all_call(comm, in, send_counts, out, receive_counts, type, options), options);
 }
 
 void all_to_all(const Communicator& comm, const void* in, void* out, Index count, DType type,
@@ -172,13 +203,15 @@ void all_to_all(const Communicator& comm, const void* in, void* out, Index count
   require_data(call, in, call.count, "the input");
   require_data(call, out, call.count, "the output");
   require_apart(call, in, call.count, out, call.count);
-  if (comm.size() == 1) return copy_alone(out, in, call.count, type);
-  run_collective(call, options);
+  run_checked(call, options);
+}
+
+Call barrier_call(const Communicator& comm, const CollectiveOptions& options) {
+  return call_of(comm, Operation::barrier, DType::i8, options);
 }
 
 void barrier(const Communicator& comm, const CollectiveOptions& options) {
-  const Call call = call_of(comm, Operation::barrier, DType::i8, options);
-  if (comm.size() > 1) run_collective(call, options);
+  run_checked(barrier_call(comm, options), options);
 }
 
 }  // namespace shoal

@@ -1,9 +1,10 @@
 #include "dispatch.hpp"
 
 #include <cstdint>
-#include <cstring>
 #include <limits>
+#include <map>
 #include <string>
+#include <tuple>
 
 #include <shoal/runtime/error.hpp>
 #include <shoal/runtime/flight_recorder.hpp>
@@ -25,20 +26,20 @@ std::string title(const Call& call) {
 }
 
 // What all ranks of a node do together where they can: it beats messages at every size.
-void run_on_node(const Call& call) {
+bool run_on_node(const Call& call) {
   switch (call.operation) {
     case Operation::all_reduce: return node_all_reduce(call, NodePath::any);
     case Operation::reduce_scatter: return node_reduce_scatter(call, NodePath::any);
     case Operation::all_gather: return node_all_gather(call, NodePath::any);
     case Operation::broadcast: return node_broadcast(call, NodePath::any);
     case Operation::all_to_all: return node_all_to_all(call, NodePath::any);
-    case Operation::barrier: return node_barrier(call);
+    case Operation::barrier: return node_barrier(call, NodePath::any);
   }
+  return false;
 }
 
 // `reproducible`: of those that can be.
-const Algorithm& cheapest(const Call& call, bool reproducible = false) {
-  const Network network = typical_network(*call.comm);
+const Algorithm& cheapest(const Call& call, const Network& network, bool reproducible) {
   const Algorithm* best = nullptr;
   Seconds best_cost{0};
   for (const Algorithm* algorithm : algorithms(call.operation)) {
@@ -52,6 +53,27 @@ const Algorithm& cheapest(const Call& call, bool reproducible = false) {
   }
   return *best;
 }
+
+// What the cost model has chosen on a communicator: a program makes the same few calls over and over.
+class Model {
+ public:
+  explicit Model(const Communicator& comm) : network_(typical_network(comm)) {}
+  const Network& network() const noexcept { return network_; }
+
+  const Algorithm& cheapest(const Call& call, bool reproducible) {
+    constexpr std::size_t most = 256;
+    if (made_.size() >= most) made_.clear();
+    const Algorithm*& choice = made_[{call.operation, call.bytes(), reproducible}];
+    if (choice == nullptr) choice = &shoal::cheapest(call, network_, reproducible);
+    return *choice;
+  }
+
+ private:
+  const Network network_;
+  std::map<std::tuple<Operation, Bytes, bool>, const Algorithm*> made_;
+};
+
+Model& model_of(const Communicator& comm) { return comm.extension<Model>(); }
 
 flight::Call record_of(const Call& call) {
   flight::Call record;
@@ -69,11 +91,12 @@ flight::Call record_of(const Call& call) {
 const Algorithm& best_for(const Call& call) {
   Choices& choices = choices_of(*call.comm);
   const Algorithm* tuned = choices.tuned(call);
-  const Algorithm& best =
-      tuned != nullptr && tuned->why_not(call).empty() ? *tuned : cheapest(call);
+  const Algorithm& best = tuned != nullptr && tuned->why_not(call).empty()
+                              ? *tuned
+                              : model_of(*call.comm).cheapest(call, false);
   if (choices.tells()) {
     choices.tell(call, best.name(),
-                 best.cost(call.bytes(), call.comm->size(), typical_network(*call.comm)));
+                 best.cost(call.bytes(), call.comm->size(), model_of(*call.comm).network()));
   }
   return best;
 }
@@ -99,16 +122,17 @@ void run_reproducibly(const Call& asked, const CollectiveOptions& options, fligh
   if (options.algorithm.empty()) {
     if (why_no_node_path(call).empty()) {
       record.set_algorithm("node");
-      return run_on_node(call);
+      run_on_node(call);
+      return;
     }
-    return run_checked(call, cheapest(call, true), "reproducible", record);
+    return run_checked(call, model_of(*call.comm).cheapest(call, true), "reproducible", record);
   }
   const Algorithm& algorithm = find_algorithm(call.operation, options.algorithm);
   std::string why_not = algorithm.why_not(call);
   if (why_not.empty() && !algorithm.reproduces()) why_not = "it adds partial sums, which are rounded";
   if (!why_not.empty()) {
     throw Error(title(asked), options.algorithm + " cannot do it reproducibly: " + why_not,
-                "choose direct, or no algorithm");
+                "choose one that brings all inputs together at once, or none");
   }
   run_checked(call, algorithm, algorithm.name(), record);
 }
@@ -132,7 +156,8 @@ void run_collective(const Call& call, const CollectiveOptions& options) {
         choices.tell(call, "node", Seconds{0});
       }
       record.set_algorithm("node");  // where the ranks compare their calls in any case
-      return run_on_node(call);
+      run_on_node(call);
+      return;
     }
     return run_checked(call, best_for(call), "", record);
   }

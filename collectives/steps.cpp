@@ -1,12 +1,11 @@
-#include <algorithm>
 #include <numeric>
 
-#include <shoal/runtime/buffer.hpp>
 #include <shoal/runtime/placement.hpp>
 
 #include "algorithm.hpp"
+#include "plan/pipeline.hpp"
+#include "plan/shapes.hpp"
 #include "reduce/reduce.hpp"
-#include "transport.hpp"
 
 namespace shoal {
 
@@ -34,51 +33,38 @@ int log2_ceil(int n) noexcept {
   return log;
 }
 
-void ring_reduce_scatter(const Call& call, std::byte* data, std::span<const Index> starts,
-                         std::span<const Index> counts) {
-  const Communicator& comm = *call.comm;
-  const int ranks = comm.size();
-  const Bytes element = size_of(call.type);
-  const Rank next = (comm.rank() + 1) % ranks;
-  const Rank previous = (comm.rank() + ranks - 1) % ranks;
-  Index longest = 0;
-  for (const Index count : counts) longest = std::max(longest, count);
-  const Buffer<std::byte> incoming(static_cast<Index>(static_cast<Bytes>(longest) * element));
-  // In step s a rank passes on what it has gathered of block (rank − s − 1), so that block r ends
-  // its way around at rank r.
-  for (int step = 0; step < ranks - 1; ++step) {
-    const auto out = static_cast<std::size_t>((comm.rank() + 2 * ranks - step - 1) % ranks);
-    const auto in = static_cast<std::size_t>((comm.rank() + 2 * ranks - step - 2) % ranks);
-    Messages messages(comm, name_of(call.operation).data());
-    messages.receive(incoming.data(), static_cast<Bytes>(counts[in]) * element, previous);
-    messages.send(data + static_cast<Bytes>(starts[out]) * element,
-                  static_cast<Bytes>(counts[out]) * element, next);
-    messages.wait();
-    reduce_into(data + static_cast<Bytes>(starts[in]) * element, incoming.data(), counts[in],
-                call.type, call.op);
-  }
-  const auto mine = static_cast<std::size_t>(comm.rank());
-  finish_average(data + static_cast<Bytes>(starts[mine]) * element, counts[mine], call.type,
-                 call.op, ranks);
+namespace {
+
+void run_ring(const Call& call, std::byte* data, const Plan& plan) {
+  std::vector<Rank> members(static_cast<std::size_t>(call.comm->size()));
+  std::iota(members.begin(), members.end(), 0);
+  Exchange exchange;
+  exchange.comm = call.comm;
+  exchange.members = members;
+  exchange.operation = name_of(call.operation).data();
+  exchange.in = exchange.out = data;
+  exchange.type = call.type;
+  exchange.op = call.op == ReduceOp::avg ? ReduceOp::sum : call.op;  // see Exchange::ranks
+  run_plan(plan, exchange);
 }
 
-void ring_all_gather(const Call& call, std::byte* data, std::span<const Index> starts,
-                     std::span<const Index> counts) {
-  const Communicator& comm = *call.comm;
-  const int ranks = comm.size();
-  const Bytes element = size_of(call.type);
-  const Rank next = (comm.rank() + 1) % ranks;
-  const Rank previous = (comm.rank() + ranks - 1) % ranks;
-  for (int step = 0; step < ranks - 1; ++step) {
-    const auto out = static_cast<std::size_t>((comm.rank() + ranks - step) % ranks);
-    const auto in = static_cast<std::size_t>((comm.rank() + 2 * ranks - step - 1) % ranks);
-    Messages messages(comm, name_of(call.operation).data());
-    messages.receive(data + static_cast<Bytes>(starts[in]) * element,
-                     static_cast<Bytes>(counts[in]) * element, previous);
-    messages.send(data + static_cast<Bytes>(starts[out]) * element,
-                  static_cast<Bytes>(counts[out]) * element, next);
-    messages.wait();
-  }
+}  // namespace
+
+void ring_reduce_scatter(const Call& call, std::byte* data, std::span<const Index> counts) {
+  Plan plan;
+  plan.counts.assign(counts.begin(), counts.end());
+  add_ring_reduce_scatter(plan, call.comm->size(), call.comm->rank(), 0, Direction::up);
+  run_ring(call, data, plan);
+  const auto me = static_cast<std::size_t>(call.comm->rank());
+  finish_average(data + static_cast<Bytes>(starts_of(counts)[me]) * size_of(call.type), counts[me],
+                 call.type, call.op, call.comm->size());
+}
+
+void ring_all_gather(const Call& call, std::byte* data, std::span<const Index> counts) {
+  Plan plan;
+  plan.counts.assign(counts.begin(), counts.end());
+  add_ring_all_gather(plan, call.comm->size(), call.comm->rank(), 0, Direction::up);
+  run_ring(call, data, plan);
 }
 
 }  // namespace shoal

@@ -86,6 +86,12 @@ class BenchCommand : public Command {
     add_checkpoint();
   }
 
+  /// The peer at its best: MPI is faster without locks.
+  std::optional<ThreadLevel> threads() const noexcept override {
+    if (all_reduce_app_->parsed()) return ThreadLevel::funneled;
+    return std::nullopt;
+  }
+
   int run(Runtime& runtime) override {
     const Communicator& world = runtime.world();
     if (collectives_app_->parsed() || all_reduce_app_->parsed()) {

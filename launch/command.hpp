@@ -2,6 +2,7 @@
 #pragma once
 
 #include <memory>
+#include <optional>
 #include <string>
 
 #include <shoal/runtime/runtime.hpp>
@@ -26,6 +27,7 @@ class Command {
   bool chosen() const;
   /// What the subcommand asks of the runtime.
   const std::string& trace_file() const noexcept { return trace_file_; }
+  virtual std::optional<ThreadLevel> threads() const noexcept { return std::nullopt; }
 
  protected:
   CLI::App* app_ = nullptr;

@@ -113,6 +113,7 @@ int main(int argc, char** argv) {
     if (auto* local = dynamic_cast<LocalCommand*>(command.get())) return run_alone(*local);
     Runtime::Options options;
     options.trace_file = command->trace_file();
+    options.threads = command->threads();
     return run_main(options, [&](Runtime& runtime) { return command->run(runtime); });
   }
   return say_once(program.help());

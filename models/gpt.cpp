@@ -1,11 +1,12 @@
 #include <shoal/models/gpt.hpp>
 
 #include <algorithm>
+#include <optional>
 #include <string>
 #include <utility>
 
 #include <shoal/collectives/all_gather.hpp>
-#include <shoal/collectives/all_reduce.hpp>
+#include <shoal/collectives/bucketed_all_reduce.hpp>
 #include <shoal/kernels/local/activation.hpp>
 #include <shoal/kernels/local/norm.hpp>
 #include <shoal/kernels/parallel/cross_entropy.hpp>
@@ -45,7 +46,8 @@ struct Gpt::Impl {
   double head(const Pass& pass, const std::int32_t* targets);
   double head_with_gradient(const Pass& pass, const std::int32_t* targets, double scale,
                             kernels::Gradients how);
-  void backward_blocks(const Pass& pass, const TokenBatch& batch, kernels::Gradients how);
+  void backward_blocks(const Pass& pass, const TokenBatch& batch, kernels::Gradients how,
+                       bool last);
   kernels::Gradients start_gradients();
   void finish_zeroing();
 
@@ -66,6 +68,9 @@ struct Gpt::Impl {
   kernels::VocabParallelCrossEntropy cross_entropy;
   kernels::ColumnParallelLinear output;  // its weight is the embedding's
   std::vector<GptBlock> blocks;
+  // Where there is more than one dp rank: the sum of gradients, by what is done together.
+  std::optional<BucketedAllReduce> dp_sum;
+  std::vector<std::size_t> stage_ends;  // pieces of dp_sum up to the end of each stage
 
   // Room for the largest batch seen.
   Index room_batch = 0;
@@ -91,6 +96,15 @@ Gpt::Impl::Impl(const GptConfig& gpt_config, const Mesh& over, std::uint64_t see
                         layout.blocks[static_cast<std::size_t>(layer)]);
   }
   initialise(config, layout, seed, parameters.span());
+  if (over.axis("dp").size() > 1) {
+    std::vector<Block> pieces;
+    for (const std::vector<Block>& stage : backward_stages(layout)) {
+      pieces.insert(pieces.end(), stage.begin(), stage.end());
+      stage_ends.push_back(pieces.size());
+    }
+    dp_sum.emplace(over.axis("dp"), gradients.data(), layout.size, DType::f32, ReduceOp::sum,
+                   pieces);
+  }
 }
 
 void Gpt::Impl::make_room(Index batch, Index time) {
@@ -224,8 +238,8 @@ void Gpt::Impl::finish_zeroing() {
   std::fill_n(gradients.data(), gradients.size(), 0.0f);
 }
 
-void Gpt::Impl::backward_blocks(const Pass& pass, const TokenBatch& batch,
-                                kernels::Gradients how) {
+void Gpt::Impl::backward_blocks(const Pass& pass, const TokenBatch& batch, kernels::Gradients how,
+                                bool last) {
   const Index width = config.width;
   const Index count = pass.rows() * width;
   {
@@ -236,9 +250,19 @@ void Gpt::Impl::backward_blocks(const Pass& pass, const TokenBatch& batch,
                                  dhidden.data(), dx.data(), gradient(layout.final_gain),
                                  gradient(layout.final_bias));
   }
+  // What is done travels while the rest is computed.
+  std::size_t stage = 0;
+  std::size_t piece = 0;
+  const auto stage_is_done = [&] {
+    if (!last || !dp_sum) return;
+    while (piece < stage_ends[stage]) dp_sum->ready(piece++);
+    ++stage;
+  };
+  stage_is_done();
   for (std::size_t layer = blocks.size(); layer-- > 0;) {
     blocks[layer].backward(pass, parameters.data(), gradients.data(), how, saved[layer],
                            work.front(), dx.data());
+    stage_is_done();
   }
   const Span span("embedding backward", Category::compute);
   if (pass.dropout > 0) {
@@ -251,6 +275,7 @@ void Gpt::Impl::backward_blocks(const Pass& pass, const TokenBatch& batch,
     kernels::add(pass.time * width, dpositions, dx.data() + sequence * pass.time * width,
                  dpositions);
   }
+  stage_is_done();
 }
 
 Gpt::Gpt(const GptConfig& config, const Mesh& mesh, std::uint64_t seed)
@@ -262,7 +287,7 @@ const GptConfig& Gpt::config() const noexcept { return impl_->config; }
 const Mesh& Gpt::mesh() const noexcept { return *impl_->mesh; }
 
 double Gpt::accumulate_gradients(const TokenBatch& batch, double scale, std::uint64_t seed,
-                                 std::uint64_t step) {
+                                 std::uint64_t step, bool last) {
   Pass pass = impl_->start(batch);
   if (pass.rows() == 0) return 0;
   pass.dropout = impl_->config.dropout;
@@ -271,7 +296,7 @@ double Gpt::accumulate_gradients(const TokenBatch& batch, double scale, std::uin
   impl_->forward_blocks(pass, batch);
   const kernels::Gradients how = impl_->start_gradients();
   const double loss = impl_->head_with_gradient(pass, batch.targets, scale, how);
-  impl_->backward_blocks(pass, batch, how);
+  impl_->backward_blocks(pass, batch, how, last);
   return loss;
 }
 
@@ -314,8 +339,9 @@ std::span<float> Gpt::gradients() noexcept {
 void Gpt::zero_gradients() { impl_->gradients_are_stale = true; }
 
 void Gpt::reduce_gradients() {
-  const Communicator& dp = impl_->mesh->axis("dp");
-  if (dp.size() > 1) all_reduce(dp, gradients(), ReduceOp::sum);
+  if (!impl_->dp_sum) return;
+  gradients();  // zeros, if there was nothing to add
+  impl_->dp_sum->finish();
 }
 
 std::span<const Parameter> Gpt::parameter_list() const noexcept { return impl_->layout.list; }

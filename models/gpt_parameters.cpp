@@ -3,6 +3,8 @@
 #include <algorithm>
 #include <cmath>
 #include <functional>
+#include <initializer_list>
+#include <map>
 #include <string>
 
 #include <shoal/kernels/local/random.hpp>
@@ -121,6 +123,26 @@ ParameterLayout lay_out_parameters(const GptConfig& config, int tp_size, int tp_
   if (config.bias) collect.add(&layout.final_bias, "transformer.ln_f.bias", {c}, whole, false);
   collect.finish(layout);
   return layout;
+}
+
+std::vector<std::vector<Block>> backward_stages(const ParameterLayout& layout) {
+  std::map<Index, Index> size_at;
+  for (const Parameter& parameter : layout.list) size_at[parameter.offset] = parameter.size;
+  std::vector<std::vector<Block>> stages;
+  const auto add = [&](std::initializer_list<Index> offsets) {
+    std::vector<Block>& stage = stages.emplace_back();
+    for (const Index offset : offsets) {
+      if (offset >= 0) stage.push_back({offset, size_at.at(offset)});
+    }
+  };
+  add({layout.final_gain, layout.final_bias});
+  for (auto at = layout.blocks.rbegin(); at != layout.blocks.rend(); ++at) {
+    add({at->fc_proj_weight, at->fc_proj_bias, at->fc_weight, at->fc_bias, at->ln2_gain,
+         at->ln2_bias, at->proj_weight, at->proj_bias, at->qkv_weight, at->qkv_bias, at->ln1_gain,
+         at->ln1_bias});
+  }
+  add({layout.position_embedding, layout.token_embedding});
+  return stages;
 }
 
 void initialise(const GptConfig& config, const ParameterLayout& layout, std::uint64_t seed,

@@ -33,6 +33,10 @@ struct ParameterLayout {
 /// The layout on rank `tp_rank` of `tp_size`.
 ParameterLayout lay_out_parameters(const GptConfig& config, int tp_size, int tp_rank);
 
+/// The ranges of the flat array whose gradients are done together, in the order of the backward pass:
+/// final norm, blocks from the last to the first, embeddings.
+std::vector<std::vector<Block>> backward_stages(const ParameterLayout& layout);
+
 /// GPT-2's initial weights. A weight's value depends on seed, parameter and its place in the whole
 /// tensor only.
 void initialise(const GptConfig& config, const ParameterLayout& layout, std::uint64_t seed,

@@ -192,15 +192,16 @@ StepReport Trainer::train_step(bool stop, Agreed& agreed) {
                                   micro * options_.batch_size);
     sums[0] += model_.accumulate_gradients(
         batch, 1.0 / tokens, options_.seed,
-        static_cast<std::uint64_t>(step_ * options_.grad_accum + micro));
+        static_cast<std::uint64_t>(step_ * options_.grad_accum + micro),
+        micro + 1 == options_.grad_accum);
   }
+  model_.reduce_gradients();
   if (mesh_.coordinate("tp") != 0) sums[0] = 0;
   all_reduce(mesh_.all(), sums, sums, 3, DType::f64, ReduceOp::sum);
   agreed = {sums[1] > 0, sums[2] == 0};
   report.loss = sums[0] / tokens;
   require_finite(*report.loss, "loss");
 
-  model_.reduce_gradients();
   report.gradient_norm = optimizer_.step(static_cast<float>(report.learning_rate));
   require_finite(report.gradient_norm, "norm of the gradient");
   ++step_;

@@ -115,7 +115,12 @@ Communicator adopt_communicator(MPI_Comm comm, std::string name) {
     throw Error("adopt_communicator", "no shoal::Runtime is alive", "make one first");
   }
   MPI_Comm copy = MPI_COMM_NULL;
-  check_mpi(MPI_Comm_dup(comm, &copy), "adopt_communicator");
+  // Not MPI_Comm_dup: it would run the copy callbacks of whatever attributes its owner has set.
+  MPI_Group group = MPI_GROUP_NULL;
+  check_mpi(MPI_Comm_group(comm, &group), "adopt_communicator");
+  const int code = MPI_Comm_create(comm, group, &copy);
+  MPI_Group_free(&group);
+  check_mpi(code, "adopt_communicator");
   return Communicator(
       std::make_unique<Communicator::Impl>(copy, std::move(name), std::move(table)));
 }

@@ -184,6 +184,12 @@ void release(void* pointer) noexcept {
   if (available() && pointer != nullptr) heaps()->mine->release(pointer);
 }
 
+std::span<std::byte> own_heap() noexcept {
+  if (!available()) return {};
+  const Heaps& all = *heaps();
+  return {all.base + static_cast<Bytes>(all.rank) * all.heap_bytes, all.heap_bytes};
+}
+
 std::optional<Location> locate(const void* pointer) noexcept {
   if (!available()) return std::nullopt;
   const Heaps& all = *heaps();

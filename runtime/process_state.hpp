@@ -6,6 +6,8 @@ namespace shoal {
 /// Rank in the Runtime's world; -1 while there is none.
 int process_rank() noexcept;
 void set_process_rank(int rank) noexcept;
+/// See wait_timeout().
+void set_waits_unbounded(bool yes) noexcept;
 /// See ranks_own_their_cores().
 void set_ranks_own_their_cores(bool yes) noexcept;
 

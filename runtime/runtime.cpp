@@ -14,6 +14,7 @@
 #include <fstream>
 #include <functional>
 #include <new>
+#include <optional>
 #include <thread>
 #include <vector>
 
@@ -103,6 +104,27 @@ std::shared_ptr<WorldTable> make_world_table(MPI_Comm world, MPI_Comm node) {
   return table;
 }
 
+// Ranks that share memory. SHOAL_NODES divides them further.
+MPI_Comm ranks_of_this_node(MPI_Comm world) {
+  MPI_Comm node = MPI_COMM_NULL;
+  check_mpi(MPI_Comm_split_type(world, MPI_COMM_TYPE_SHARED, 0, MPI_INFO_NULL, &node),
+            "start MPI");
+  const std::vector<int>& ranks_of = settings().nodes;
+  if (ranks_of.empty()) return node;
+  int left = 0;
+  MPI_Comm_rank(world, &left);
+  int number = 0;
+  for (std::size_t i = 0; left >= ranks_of[i]; i = (i + 1) % ranks_of.size()) {
+    left -= ranks_of[i];
+    ++number;
+  }
+  MPI_Comm part = MPI_COMM_NULL;
+  const int code = MPI_Comm_split(node, number, 0, &part);
+  MPI_Comm_free(&node);
+  check_mpi(code, "runtime");
+  return part;
+}
+
 void write_trace(const Communicator& world, const std::string& file) {
   constexpr int tag = 1;
   constexpr std::uint64_t most = 1 << 30;
@@ -184,13 +206,15 @@ Runtime::Runtime(const Options& options) : impl_(std::make_unique<Impl>()) {
     throw Error("runtime", "this process already has a shoal::Runtime", "make only one at a time");
   }
   settings();  // a variable without sense is refused before anything begins
-  const StartAlarm alarm;
+  std::optional<StartAlarm> alarm;
+  if (!options.guest) alarm.emplace();
   impl_->options = options;
   impl_->exceptions_at_start = std::uncaught_exceptions();
   int initialized = 0;
   MPI_Initialized(&initialized);
   int granted = MPI_THREAD_SINGLE;
-  const int wanted = to_mpi(options.threads);
+  const int wanted = to_mpi(options.threads.value_or(
+      settings().background ? ThreadLevel::multiple : ThreadLevel::funneled));
   if (!initialized) {
     check_mpi(MPI_Init_thread(nullptr, nullptr, wanted, &granted), "start MPI");
     impl_->owns_mpi = true;
@@ -198,10 +222,10 @@ Runtime::Runtime(const Options& options) : impl_(std::make_unique<Impl>()) {
     MPI_Query_thread(&granted);
   }
   impl_->granted = from_mpi(granted);
-  if (granted < wanted) {
+  if (options.threads && granted < wanted) {
     const Error error("start MPI",
                       std::string("MPI grants thread level ") + name_of(impl_->granted) + ", " +
-                          name_of(options.threads) + " was asked for",
+                          name_of(*options.threads) + " was asked for",
                       "initialise MPI with that level, or ask for less");
     if (impl_->owns_mpi) MPI_Finalize();
     throw error;
@@ -210,9 +234,7 @@ Runtime::Runtime(const Options& options) : impl_(std::make_unique<Impl>()) {
   MPI_Comm world = MPI_COMM_NULL;
   check_mpi(MPI_Comm_dup(MPI_COMM_WORLD, &world), "start MPI");
   MPI_Comm_set_errhandler(world, MPI_ERRORS_RETURN);
-  MPI_Comm node = MPI_COMM_NULL;
-  check_mpi(MPI_Comm_split_type(world, MPI_COMM_TYPE_SHARED, 0, MPI_INFO_NULL, &node),
-            "start MPI");
+  MPI_Comm node = ranks_of_this_node(world);
   impl_->table = make_world_table(world, node);
   set_current_world_table(impl_->table);
   impl_->world = std::make_unique<Communicator>(
@@ -221,16 +243,19 @@ Runtime::Runtime(const Options& options) : impl_(std::make_unique<Impl>()) {
   const Communicator& all = *impl_->world;
   set_process_identity(all.rank(), all.host_of(all.rank()));
   set_process_rank(all.rank());
-  watch::start(world, *impl_->table);
+  if (!options.guest) watch::start(world, *impl_->table);
 
   const NodeCpus cpus = node_cpus(all);
   compute_threads = threads_for(cpus);
-  if (std::getenv("OMP_NUM_THREADS") == nullptr) {
-    omp_set_num_threads(compute_threads);
-  } else {
-    compute_threads = omp_get_max_threads();
+  if (!options.guest) {
+    if (std::getenv("OMP_NUM_THREADS") == nullptr) {
+      omp_set_num_threads(compute_threads);
+    } else {
+      compute_threads = omp_get_max_threads();
+    }
+    start_compute_threads();
   }
-  start_compute_threads();
+  set_waits_unbounded(options.guest && !settings().timeout_given);
   set_ranks_own_their_cores(cpus.ranks <= cpus.all &&
                             (cpus.quota == 0 || cpus.quota >= cpus.ranks));
   node_memory::start(node, impl_->table);

@@ -1,6 +1,7 @@
 #include <shoal/runtime/settings.hpp>
 
 #include <algorithm>
+#include <charconv>
 #include <cstdlib>
 #include <string_view>
 
@@ -46,16 +47,37 @@ WaitPolicy wait_policy_of(const char* variable) {
                    "choose one of spin, yield, sleep, auto");
 }
 
+std::vector<int> ranks_by_node_of(const char* variable) {
+  std::vector<int> ranks;
+  const std::string text(text_of(variable));
+  for (std::size_t at = 0; at < text.size();) {
+    std::size_t end = text.find(',', at);
+    if (end == std::string::npos) end = text.size();
+    int number = 0;
+    const auto [stop, error] = std::from_chars(text.data() + at, text.data() + end, number);
+    if (error != std::errc() || stop != text.data() + end || number < 1 || end + 1 == text.size()) {
+      throw UsageError(variable, "'" + text + "' is no list of numbers of ranks",
+                       "write how many ranks each node has: 2,1,3");
+    }
+    ranks.push_back(number);
+    at = end + 1;
+  }
+  return ranks;
+}
+
 Settings from_environment() {
   Settings made;
   made.wait = wait_policy_of("SHOAL_WAIT");
   made.timeout = seconds_of("SHOAL_TIMEOUT", made.timeout);
+  made.timeout_given = !text_of("SHOAL_TIMEOUT").empty();
   made.silence = std::min(made.timeout, seconds_of("SHOAL_SILENCE", made.silence));
   made.watch = switch_of("SHOAL_WATCH", made.watch);
+  made.background = switch_of("SHOAL_BACKGROUND", made.background);
   made.check = switch_of("SHOAL_CHECK", made.check);
   made.reproducible = switch_of("SHOAL_REPRODUCIBLE", made.reproducible);
   made.tuning = text_of("SHOAL_TUNING");
   made.flight_recorder = text_of("SHOAL_FLIGHT_RECORDER");
+  made.nodes = ranks_by_node_of("SHOAL_NODES");
   return made;
 }
 

@@ -33,7 +33,9 @@ Recorder& recorder() {
 
 std::atomic<bool> active{false};
 std::atomic<std::int64_t> communication_ns{0};
+std::atomic<std::int64_t> overlapped_ns{0};
 thread_local int communication_depth = 0;
+thread_local bool beside = false;
 
 std::int64_t now_ns() noexcept {
   return std::chrono::duration_cast<std::chrono::nanoseconds>(
@@ -46,6 +48,7 @@ const char* track_name(Category category) {
     case Category::compute: return "compute";
     case Category::communication: return "communication";
     case Category::io: return "io";
+    case Category::overlapped: return "overlapped communication";
   }
   return "?";
 }
@@ -65,7 +68,8 @@ Span::~Span() {
   if (start_ns_ == 0) return;
   const std::int64_t duration = now_ns() - start_ns_;
   if (category_ == Category::communication) {
-    communication_ns.fetch_add(duration, std::memory_order_relaxed);
+    (beside ? overlapped_ns : communication_ns).fetch_add(duration, std::memory_order_relaxed);
+    if (beside) category_ = Category::overlapped;
   }
   if (!active.load(std::memory_order_relaxed)) return;
   Recorder& to = recorder();
@@ -86,6 +90,12 @@ Seconds communication_time() noexcept {
   return std::chrono::nanoseconds(communication_ns.load(std::memory_order_relaxed));
 }
 
+Seconds overlapped_time() noexcept {
+  return std::chrono::nanoseconds(overlapped_ns.load(std::memory_order_relaxed));
+}
+
+void work_beside() noexcept { beside = true; }
+
 std::string events_json(int rank) {
   Recorder& from = recorder();
   const std::lock_guard lock(from.mutex);
@@ -98,7 +108,8 @@ std::string events_json(int rank) {
   append(std::snprintf(line, sizeof line,
                        R"({"ph":"M","name":"process_name","pid":%d,"args":{"name":"rank %d"}})",
                        rank, rank));
-  for (const Category category : {Category::compute, Category::communication, Category::io}) {
+  for (const Category category : {Category::compute, Category::communication, Category::io,
+                                  Category::overlapped}) {
     append(std::snprintf(line, sizeof line,
                          R"({"ph":"M","name":"thread_name","pid":%d,"tid":%d,"args":{"name":"%s"}})",
                          rank, static_cast<int>(category), track_name(category)));

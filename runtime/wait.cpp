@@ -17,6 +17,8 @@ namespace {
 
 std::atomic<bool> own_cores{false};
 std::atomic<int> world_rank{-1};
+std::atomic<bool> unbounded{false};
+std::atomic<void (*)()> progress_hook{nullptr};
 
 // How a policy goes about it: so many turns of spinning, so many of yielding, then sleep that starts
 // at `first_nap` and doubles up to `longest_nap`.
@@ -36,6 +38,26 @@ constexpr Pace limited_time{0, 20, microseconds(20), microseconds(1000)};
 constexpr Pace never_leave{20000, 0, microseconds(0), microseconds(0)};
 
 std::atomic<const Pace*> pace{&shared_core};
+thread_local const Pace* pace_of_thread = nullptr;
+thread_local const std::atomic<bool>* thread_gave_up = nullptr;
+
+bool given_up() noexcept {
+  return thread_gave_up != nullptr && thread_gave_up->load(std::memory_order_relaxed);
+}
+
+const Pace& current_pace() noexcept {
+  return pace_of_thread != nullptr ? *pace_of_thread : *pace.load(std::memory_order_relaxed);
+}
+
+const Pace& pace_for(WaitPolicy policy) noexcept {
+  switch (policy) {
+    case WaitPolicy::automatic: return own_cores ? own_core : shared_core;
+    case WaitPolicy::spin: return never_leave;
+    case WaitPolicy::yield: return shared_core;
+    case WaitPolicy::sleep: return limited_time;
+  }
+  return shared_core;
+}
 
 void choose_pace() noexcept {
   WaitPolicy policy = WaitPolicy::automatic;
@@ -44,12 +66,7 @@ void choose_pace() noexcept {
   } catch (const UsageError&) {
     // The Runtime's constructor reports it; there is none yet.
   }
-  switch (policy) {
-    case WaitPolicy::automatic: pace = own_cores ? &own_core : &shared_core; break;
-    case WaitPolicy::spin: pace = &never_leave; break;
-    case WaitPolicy::yield: pace = &shared_core; break;
-    case WaitPolicy::sleep: pace = &limited_time; break;
-  }
+  pace = &pace_for(policy);
 }
 
 std::int64_t now_ns() {
@@ -66,20 +83,34 @@ void set_ranks_own_their_cores(bool yes) noexcept {
   own_cores = yes;
   choose_pace();
 }
+void pace_this_thread(WaitPolicy policy) noexcept { pace_of_thread = &pace_for(policy); }
+void end_waits_when(const std::atomic<bool>* given_up) noexcept { thread_gave_up = given_up; }
 bool ranks_own_their_cores() noexcept { return own_cores.load(std::memory_order_relaxed); }
 
-Seconds wait_timeout() { return settings().timeout; }
+void set_waits_unbounded(bool yes) noexcept { unbounded = yes; }
 
-int Waiter::spins_before_yield() noexcept { return pace.load(std::memory_order_relaxed)->spins; }
+Seconds wait_timeout() {
+  constexpr Seconds for_ever{1e9};
+  return unbounded.load(std::memory_order_relaxed) ? for_ever : settings().timeout;
+}
+
+void set_wait_progress(void (*progress)()) noexcept { progress_hook = progress; }
+
+void Waiter::make_progress() noexcept {
+  if (auto* const progress = progress_hook.load(std::memory_order_relaxed)) progress();
+}
+
+int Waiter::spins_before_yield() noexcept { return current_pace().spins; }
 
 bool Waiter::pause_slowly() {
-  const Pace& how = *pace.load(std::memory_order_relaxed);
+  make_progress();
+  const Pace& how = current_pace();
   const std::int64_t now = now_ns();
   if (deadline_ns_ == 0) {
     deadline_ns_ =
         now + std::chrono::duration_cast<std::chrono::nanoseconds>(wait_timeout()).count();
   }
-  if (now > deadline_ns_) return false;
+  if (now > deadline_ns_ || given_up()) return false;
   if (how.longest_nap.count() == 0) {
     count_ = 0;
     return true;
@@ -95,6 +126,7 @@ bool Waiter::pause_slowly() {
 }
 
 void Waiter::fail(const Late& late) {
+  if (given_up()) throw Error(late.operation, "given up while it waited for " + late.whom);
   const auto seconds = static_cast<long long>(wait_timeout().count());
   throw PeerError(late.operation,
                   late.whom + " did not answer within " + std::to_string(seconds) + " s",

@@ -26,7 +26,7 @@ class Ring final : public NamedAlgorithm {
     if (mine != call.in) {
       copy_elements(mine, call.in, static_cast<Bytes>(call.counts[me]) * size_of(call.type));
     }
-    ring_all_gather(call, data, starts, call.counts);
+    ring_all_gather(call, data, call.counts);
   }
 };
 

@@ -1,74 +1,45 @@
-// All-reduce that adds the inputs of all ranks at once, in the order of ranks, so that sums can be
-// reproducible. Short messages: everybody gets all inputs and adds for itself. Long ones: each rank
-// gets all inputs of its block (as much data as with partial sums), adds, and the blocks go around the
-// ring.
+// All-reduce in two steps: every rank gets its block from all others at once, combines them, and sends
+// the result to all. The least data in the fewest steps, for any number of ranks; but p−1 messages to
+// and from every rank in each.
 //
-// Cost: short ⌈log2 p⌉·α + (p−1)·n·(β + γ); long 2·(p−1)·α + (p−1)/p·n·(2β + γ).
-// Source: the parts are from Thakur, Rabenseifner & Gropp 2005, sections 3.1 and 3.4.
-#include <shoal/runtime/buffer.hpp>
-
-#include "algorithm.hpp"
-#include "reduce/reduce.hpp"
-#include "tuning/parameters.hpp"
+// Cost: 2·(α + (p−2)·o) + 1.01·2·(p−1)/p·k·n·β + (p−1)/p·n·γ where k ranks share a node's link. (p−1 senders
+// to one receiver fill the switch's buffers: for long messages the ring is kinder, at no cost.)
+// Source: Thakur et al. 2005, section 3.2 (pairwise exchange), its steps at once; the flat case of
+// Rabenseifner 2004.
+#include "all_reduce/planned.hpp"
+#include "plan/shapes.hpp"
 
 namespace shoal {
 namespace {
 
-bool gathers(Bytes bytes, int ranks) {
-  return bytes * static_cast<Bytes>(ranks) <= parameter(Parameter::direct_gather_bytes);
-}
-
-class Direct final : public NamedAlgorithm {
+class Direct final : public PlannedAllReduce {
  public:
-  using NamedAlgorithm::NamedAlgorithm;
-  bool reproduces() const noexcept override { return true; }
+  using PlannedAllReduce::PlannedAllReduce;
 
   Seconds cost(Bytes bytes, int ranks, const Network& net) const noexcept override {
     const double n = static_cast<double>(bytes);
-    const double others = ranks - 1;
-    if (gathers(bytes, ranks)) {
-      return Seconds(log2_ceil(ranks) * net.alpha + others * n * (net.beta + net.gamma));
-    }
-    return Seconds(2 * others * net.alpha + others / ranks * n * (2 * net.beta + net.gamma));
+    const double share = static_cast<double>(ranks - 1) / ranks;
+    constexpr double crowded = 1.01;
+    return Seconds(2 * (net.alpha + (ranks - 2) * net.overhead) +
+                   share * n * (2 * crowded * net.per_node * net.beta + net.gamma));
   }
 
-  void run(const Call& call) const override {
-    if (gathers(call.bytes(), call.comm->size())) return gather_and_reduce(call);
-    const std::vector<Index> counts = even_counts(call.count, call.comm->size());
-    const std::vector<Index> starts = starts_of(counts);
-    auto* out = static_cast<std::byte*>(call.out);
-    const auto me = static_cast<std::size_t>(call.comm->rank());
-    direct_reduce_scatter(call, starts, counts,
-                          out + static_cast<Bytes>(starts[me]) * size_of(call.type));
-    ring_all_gather(call, out, starts, counts);
-  }
-
- private:
-  static void gather_and_reduce(const Call& call) {
-    const int ranks = call.comm->size();
-    const Buffer<std::byte> all(static_cast<Index>(call.bytes()) * ranks);
-    const std::vector<Index> counts(static_cast<std::size_t>(ranks), call.count);
-    Call gather = call;
-    gather.operation = Operation::all_gather;
-    gather.out = all.data();
-    gather.counts = counts;
-    gather.count = call.count * ranks;
-    all_gather_bruck().run(gather);
-    std::vector<const void*> inputs;
-    for (Rank rank = 0; rank < ranks; ++rank) {
-      inputs.push_back(all.data() + static_cast<Bytes>(rank) * call.bytes());
-    }
-    void* out = call.out;
-    reduce_elements(inputs.data(), ranks, &out, 1, call.count, call.type, call.op, ranks, false);
+  Plan plan(Index count, DType, int members, int me, const Network&) const override {
+    Plan plan;
+    plan.counts = even_counts(count, members);
+    const int radices[] = {members};
+    add_split_reduce_scatter(plan, radices, me);
+    add_split_all_gather(plan, radices, me);
+    return plan;
   }
 };
 
 }  // namespace
 
-const Algorithm& all_reduce_direct() {
+const PlannedAllReduce& all_reduce_direct() {
   static const Direct algorithm({Operation::all_reduce, "direct",
-                                 "reproducible sums: every input goes to the rank that adds",
-                                 "Thakur, Rabenseifner & Gropp 2005, sections 3.1 and 3.4"});
+                                 "middle sizes, few ranks: two steps, the least data",
+                                 "Thakur et al. 2005, section 3.2; Rabenseifner 2004"});
   return algorithm;
 }
 

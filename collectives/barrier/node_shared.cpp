@@ -17,7 +17,7 @@ class NodeShared final : public NamedAlgorithm {
   Seconds cost(Bytes, int ranks, const Network&) const noexcept override {
     return Seconds(ranks * flag_seconds);
   }
-  void run(const Call& call) const override { node_barrier(call); }
+  void run(const Call& call) const override { node_barrier(call, NodePath::zero_copy); }
 };
 
 }  // namespace

@@ -40,7 +40,7 @@ class ScatterAllGather final : public NamedAlgorithm {
       messages.receive(block(comm.rank()), bytes(comm.rank()), call.root);
     }
     messages.wait();
-    ring_all_gather(call, data, starts, counts);
+    ring_all_gather(call, data, counts);
   }
 };
 

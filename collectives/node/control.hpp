@@ -15,14 +15,22 @@ namespace shoal {
 
 /// What a rank tells the others about its part in a collective.
 struct Announcement {
-  node_memory::Location in;   ///< owner −1: private memory
-  node_memory::Location out;
+  static constexpr Bytes tiny_bytes = 32;
+  union {
+    struct {
+      node_memory::Location in;   ///< owner −1: private memory
+      node_memory::Location out;
+    } at = {};
+    std::byte tiny[tiny_bytes];   ///< the data, if inlined and so small: one cache line tells all
+  };
   std::int64_t count = 0;
   std::int32_t root = 0;
   std::uint8_t operation = 0;
   std::uint8_t type = 0;
   std::uint8_t op = 0;
-  std::uint8_t inlined = 0;   ///< the data itself lies in the slot
+  std::uint8_t inlined : 1 = 0;   ///< the data itself lies in the slot
+  std::uint8_t staged : 1 = 0;    ///< the first chunk already lies in this rank's stage
+  std::uint8_t declined : 1 = 0;  ///< this rank cannot take part here: all take another way
   std::uint64_t layout = 0;   ///< hash of the counts by rank, where there are some
 };
 
@@ -30,8 +38,9 @@ struct Announcement {
 /// slot, with release stores; the others poll it. No lock, no system call.
 class NodeControl {
  public:
-  /// Data of up to this size has room in the slot itself.
-  static constexpr Bytes inline_bytes = 1024;
+  /// Data of up to this size has room in the slot itself: all ranks read more, but meet only once,
+  /// which counts where they share cores.
+  static constexpr Bytes inline_bytes = 8 << 10;
   /// Size of one of the two halves of a rank's staging area (Parameter::stage_bytes).
   Bytes stage_bytes() const noexcept { return stage_bytes_; }
 
@@ -47,19 +56,31 @@ class NodeControl {
   /// Tells the others about this rank's part (and `inline_data`, if mine.inlined), waits for
   /// theirs, and checks that all take part in the same collective: throws Error on every rank if not.
   void announce(const Announcement& mine, const void* inline_data, Bytes inline_size);
-  /// After announce(): a rank's announcement, and its inlined data.
+  /// After announce(): a rank's announcement, and its `size` bytes of inlined data.
   const Announcement& of(Rank rank) const noexcept;
-  const std::byte* inline_of(Rank rank) const noexcept;
+  const std::byte* inline_of(Rank rank, Bytes size) const noexcept;
+  /// Room for a pointer a rank.
+  std::vector<const void*>& pointers() noexcept { return pointers_; }
   /// True if every rank announced shared memory for `in` (and `out`).
   bool all_shared(bool in, bool out) const noexcept;
+  /// True if every rank announced that its first chunk is staged.
+  bool all_staged() const noexcept;
+  /// True if some rank declined.
+  bool any_declined() const noexcept { return declined_; }
 
   /// Returns once every rank has called it; what each wrote before is seen after.
   void meet();
 
-  /// Half `which` (0, 1) of a rank's staging area. The first call is collective: all ranks of the
+  /// The half of a rank's staging area that takes chunk `chunk` of this collective: the two in turn,
+  /// going on from where the last collective ended. The first call is collective: all ranks of the
   /// node make it at the same point of the same collective. Throws Error on all of them if one has no
   /// memory left.
-  std::byte* stage_of(Rank rank, int which);
+  std::byte* stage_of(Rank rank, Index chunk);
+  /// False until the first stage_of(), on all ranks alike.
+  bool has_stages() const noexcept { return !stages_.empty(); }
+  /// At the end of a collective of `chunks` chunks. Others may still read the half of the last one,
+  /// but no longer that of the next: a rank may fill it before they have announced anything.
+  void end_chunks(Index chunks) noexcept { chunks_ += chunks; }
 
  private:
   struct Slot;
@@ -67,7 +88,7 @@ class NodeControl {
 
   Slot& slot(Rank rank) const noexcept;
   void wait_for(const std::atomic<std::uint64_t>& flag, std::uint64_t value, Rank whom);
-  void check_agreement() const;
+  void check_agreement();
   void make_stages();
 
   std::string title() const;
@@ -84,6 +105,9 @@ class NodeControl {
   void* memory_ = nullptr;      // what the block lies in, on the rank that allocated it
   std::uint64_t sequence_ = 0;  // of announcements
   std::uint64_t meetings_ = 0;
+  bool declined_ = false;       // some rank, in the last announcement
+  Index chunks_ = 0;            // staged in earlier collectives
+  std::vector<const void*> pointers_;
   std::vector<std::byte*> stages_;  // by rank; empty until needed
 };
 

@@ -6,34 +6,16 @@
 #include <vector>
 
 #include <shoal/runtime/error.hpp>
-#include <shoal/runtime/placement.hpp>
 
 #include "algorithm.hpp"
+#include "node/pieces.hpp"
+#include "node/staged.hpp"
 #include "reduce/reduce.hpp"
 #include "transport.hpp"
 #include "tuning/parameters.hpp"
 
 namespace shoal {
 namespace {
-
-const std::byte* bytes_at(const void* base, Bytes offset) {
-  return static_cast<const std::byte*>(base) + offset;
-}
-std::byte* bytes_at(void* base, Bytes offset) { return static_cast<std::byte*>(base) + offset; }
-
-// Rank r's part of `count` elements, cut at cache lines so that no two ranks write the same one.
-Block segment_of(Index count, DType type, int ranks, Rank rank) {
-  const Index per_line = static_cast<Index>(64 / size_of(type));
-  const Index lines = (count + per_line - 1) / per_line;
-  const Block block = block_of(lines, ranks, rank);
-  const Index begin = std::min(count, block.begin * per_line);
-  return {begin, std::min(count, block.end() * per_line) - begin};
-}
-
-// memcpy, but 0 bytes from nowhere are allowed.
-void copy_within_cache(void* to, const void* from, Bytes bytes) {
-  if (bytes > 0) std::memcpy(to, from, bytes);
-}
 
 // FNV-1a, 64 bits.
 std::uint64_t hash_of(std::span<const Index> counts) {
@@ -120,147 +102,149 @@ Index input_count(const Call& call) {
 
 }  // namespace
 
-Announcement announcement_of(const Call& call) {
+Announcement announcement_of(const Call& call, NodePath path) {
   Announcement mine;
   mine.operation = static_cast<std::uint8_t>(call.operation);
   mine.type = static_cast<std::uint8_t>(call.type);
   mine.op = static_cast<std::uint8_t>(call.op);
   mine.count = call.count;
   mine.root = call.root;
+  mine.declined = path == NodePath::declined ? 1 : 0;
   // What each rank of an all-to-all sends is its own affair; see Traffic.
   if (call.operation == Operation::all_to_all) {
     if (!call.receive_counts.empty()) mine.count = -1;
   } else if (!call.counts.empty()) {
     mine.layout = hash_of(call.counts);
   }
-  // An empty input may be anywhere: nobody will read it.
-  const node_memory::Location elsewhere{input_count(call) == 0 ? 0 : -1, 0};
-  mine.in = node_memory::locate(call.in).value_or(elsewhere);
-  mine.out = node_memory::locate(call.out).value_or(node_memory::Location{});
   return mine;
 }
 
-bool meet_and_choose(NodeControl& control, const Call& call, NodePath path, bool in_matters,
-                     bool out_matters) {
-  control.announce(announcement_of(call), nullptr, 0);
-  if (path == NodePath::staged) return false;
+Announcement announcement_on(const Call& call, NodePath path) {
+  Announcement mine = announcement_of(call, path);
+  // An empty input may be anywhere: nobody will read it.
+  const node_memory::Location elsewhere{input_count(call) == 0 ? 0 : -1, 0};
+  mine.at.in = node_memory::locate(call.in).value_or(elsewhere);
+  mine.at.out = node_memory::locate(call.out).value_or(node_memory::Location{});
+  return mine;
+}
+
+namespace {
+
+// Where all ranks go after they have announced a call.
+enum class Way { elsewhere, direct, staged };
+
+Way announce_and_choose(NodeControl& control, const Call& call, const Announcement& mine,
+                        NodePath path, bool in_matters, bool out_matters) {
+  control.announce(mine, nullptr, 0);
+  if (control.any_declined()) return Way::elsewhere;
+  if (path == NodePath::staged) return Way::staged;
   const bool direct = control.all_shared(in_matters, out_matters);
   if (path == NodePath::zero_copy && !direct) {
     throw Error(std::string(name_of(call.operation)) + " over " + call.comm->name(),
                 "node_shared was asked for, but a rank's buffer is private",
                 "use Buffer with Memory::node_shared on all ranks, or node_staged");
   }
-  return direct;
+  return direct ? Way::direct : Way::staged;
 }
 
-void node_barrier(const Call& call) {
-  node_control(*call.comm).announce(announcement_of(call), nullptr, 0);
+// Whether the data goes through the slots; alike on all ranks.
+bool goes_inline(NodePath path, Bytes bytes) {
+  return bytes <= parameter(Parameter::inline_bytes) && path != NodePath::staged;
+}
+
+// Announces with the data in the slot; false if some rank declines.
+bool announce_inline(NodeControl& control, const Call& call, NodePath path, Bytes bytes,
+                     bool has_data) {
+  Announcement mine = announcement_of(call, path);
+  mine.inlined = has_data && path != NodePath::declined ? 1 : 0;
+  control.announce(mine, call.in, bytes);
+  return !control.any_declined();
+}
+
+}  // namespace
+
+bool node_barrier(const Call& call, NodePath path) {
+  NodeControl& control = node_control(*call.comm);
+  control.announce(announcement_of(call, path), nullptr, 0);
+  return !control.any_declined();
 }
 
 // Bound: with p ranks and n bytes, p·n bytes read and p·n written in all, each rank its p-th part.
-void node_all_reduce(const Call& call, NodePath path) {
+bool node_all_reduce(const Call& call, NodePath path) {
   const Communicator& comm = *call.comm;
   NodeControl& control = node_control(comm);
   const int ranks = comm.size();
   const Bytes element = size_of(call.type);
-  std::vector<const void*> inputs(static_cast<std::size_t>(ranks));
-  std::vector<void*> outputs(static_cast<std::size_t>(ranks));
 
-  if (call.bytes() <= parameter(Parameter::inline_bytes) && path != NodePath::staged) {
-    Announcement mine = announcement_of(call);
-    mine.inlined = 1;
-    control.announce(mine, call.in, call.bytes());
+  if (goes_inline(path, call.bytes())) {
+    if (!announce_inline(control, call, path, call.bytes(), true)) return false;
+    std::vector<const void*>& inputs = control.pointers();
     for (Rank rank = 0; rank < ranks; ++rank) {
-      inputs[static_cast<std::size_t>(rank)] = control.inline_of(rank);
+      inputs[static_cast<std::size_t>(rank)] = control.inline_of(rank, call.bytes());
     }
     void* out = call.out;
     reduce_elements(inputs.data(), ranks, &out, 1, call.count, call.type, call.op, ranks, false);
-    return;
+    return true;
   }
 
-  if (meet_and_choose(control, call, path, true, true)) {
-    const Block mine = segment_of(call.count, call.type, ranks, comm.rank());
-    const Bytes offset = static_cast<Bytes>(mine.begin) * element;
-    for (Rank rank = 0; rank < ranks; ++rank) {
-      inputs[static_cast<std::size_t>(rank)] = bytes_at(input_of(control, rank), offset);
-      outputs[static_cast<std::size_t>(rank)] = bytes_at(output_of(control, rank), offset);
-    }
-    const bool stream = call.bytes() * 2 >= stream_threshold();
-    reduce_elements(inputs.data(), ranks, outputs.data(), ranks, mine.size, call.type, call.op,
-                    ranks, stream);
-    control.meet();
-    return;
+  Announcement mine = announcement_on(call, path);
+  StagedAllReduce staged(call, control);
+  // Whoever has a private buffer knows that all will stage, and can begin before it has heard of them.
+  const bool sure = path == NodePath::staged ||
+                    (path == NodePath::any && (mine.at.in.owner < 0 || mine.at.out.owner < 0));
+  if (sure && control.has_stages()) {
+    staged.begin();
+    mine.staged = 1;
   }
-
-  const Index per_chunk = static_cast<Index>(control.stage_bytes() / element);
-  int half = 0;
-  for (Index begin = 0; begin < call.count; begin += per_chunk, half ^= 1) {
-    const Index length = std::min(per_chunk, call.count - begin);
-    const Bytes at = static_cast<Bytes>(begin) * element;
-    copy_within_cache(control.stage_of(comm.rank(), half), bytes_at(call.in, at),
-                static_cast<Bytes>(length) * element);
-    control.meet();
-    // This rank reduces its part of the chunk into everyone's stage, where it lies in the cache.
-    const Block mine = segment_of(length, call.type, ranks, comm.rank());
-    const Bytes offset = static_cast<Bytes>(mine.begin) * element;
-    for (Rank rank = 0; rank < ranks; ++rank) {
-      inputs[static_cast<std::size_t>(rank)] = control.stage_of(rank, half) + offset;
-    }
-    void* result = control.stage_of(comm.rank(), half) + offset;
-    reduce_elements(inputs.data(), ranks, &result, 1, mine.size, call.type, call.op, ranks, false);
-    control.meet();
-    for (Rank rank = 0; rank < ranks; ++rank) {
-      const Block theirs = segment_of(length, call.type, ranks, rank);
-      const Bytes part = static_cast<Bytes>(theirs.begin) * element;
-      copy_within_cache(bytes_at(call.out, at + part), control.stage_of(rank, half) + part,
-                  static_cast<Bytes>(theirs.size) * element);
-    }
+  switch (announce_and_choose(control, call, mine, path, true, true)) {
+    case Way::elsewhere: return false;
+    case Way::staged:
+      if (!control.all_staged()) {
+        if (!mine.staged) staged.begin();
+        control.meet();
+      }
+      staged.finish();
+      return true;
+    case Way::direct: break;
   }
+  const Block part = segment_of(call.count, call.type, ranks, comm.rank());
+  const Bytes offset = static_cast<Bytes>(part.begin) * element;
+  std::vector<const void*>& inputs = control.pointers();
+  std::vector<void*> outputs(static_cast<std::size_t>(ranks));
+  for (Rank rank = 0; rank < ranks; ++rank) {
+    inputs[static_cast<std::size_t>(rank)] = bytes_at(input_of(control, rank), offset);
+    outputs[static_cast<std::size_t>(rank)] = bytes_at(output_of(control, rank), offset);
+  }
+  const bool stream = call.bytes() * 2 >= stream_threshold();
+  reduce_elements(inputs.data(), ranks, outputs.data(), ranks, part.size, call.type, call.op, ranks,
+                  stream);
+  control.meet();
+  return true;
 }
 
-void node_reduce_scatter(const Call& call, NodePath path) {
+bool node_reduce_scatter(const Call& call, NodePath path) {
   const Communicator& comm = *call.comm;
   NodeControl& control = node_control(comm);
   const int ranks = comm.size();
-  const Bytes element = size_of(call.type);
-  const std::vector<Index> starts = starts_of(call.counts);
+  switch (announce_and_choose(control, call, announcement_on(call, path), path, true, false)) {
+    case Way::elsewhere: return false;
+    case Way::staged: staged_reduce_scatter(call, control); return true;
+    case Way::direct: break;
+  }
   const auto me = static_cast<std::size_t>(comm.rank());
-  const Block mine{starts[me], call.counts[me]};
-  std::vector<const void*> inputs(static_cast<std::size_t>(ranks));
-
-  if (meet_and_choose(control, call, path, true, false)) {
-    for (Rank rank = 0; rank < ranks; ++rank) {
-      inputs[static_cast<std::size_t>(rank)] =
-          bytes_at(input_of(control, rank), static_cast<Bytes>(mine.begin) * element);
-    }
-    void* out = call.out;
-    const bool stream = call.bytes() >= stream_threshold();
-    reduce_elements(inputs.data(), ranks, &out, 1, mine.size, call.type, call.op, ranks, stream);
-    control.meet();
-    return;
+  const Bytes start = static_cast<Bytes>(starts_of(call.counts)[me]) * size_of(call.type);
+  std::vector<const void*>& inputs = control.pointers();
+  for (Rank rank = 0; rank < ranks; ++rank) {
+    inputs[static_cast<std::size_t>(rank)] = bytes_at(input_of(control, rank), start);
   }
-
-  const Index per_chunk = static_cast<Index>(control.stage_bytes() / element);
-  int half = 0;
-  for (Index begin = 0; begin < call.count; begin += per_chunk, half ^= 1) {
-    const Index length = std::min(per_chunk, call.count - begin);
-    copy_within_cache(control.stage_of(comm.rank(), half),
-                bytes_at(call.in, static_cast<Bytes>(begin) * element),
-                static_cast<Bytes>(length) * element);
-    control.meet();
-    const Index from = std::max(begin, mine.begin);
-    const Index to = std::min(begin + length, mine.end());
-    if (from >= to) continue;
-    for (Rank rank = 0; rank < ranks; ++rank) {
-      inputs[static_cast<std::size_t>(rank)] =
-          control.stage_of(rank, half) + static_cast<Bytes>(from - begin) * element;
-    }
-    void* out = bytes_at(call.out, static_cast<Bytes>(from - mine.begin) * element);
-    reduce_elements(inputs.data(), ranks, &out, 1, to - from, call.type, call.op, ranks, false);
-  }
+  void* out = call.out;
+  const bool stream = call.bytes() >= stream_threshold();
+  reduce_elements(inputs.data(), ranks, &out, 1, call.counts[me], call.type, call.op, ranks, stream);
+  control.meet();
+  return true;
 }
 
-void node_all_gather(const Call& call, NodePath path) {
+bool node_all_gather(const Call& call, NodePath path) {
   const Communicator& comm = *call.comm;
   NodeControl& control = node_control(comm);
   const int ranks = comm.size();
@@ -274,92 +258,66 @@ void node_all_gather(const Call& call, NodePath path) {
   };
   const Index longest = *std::max_element(call.counts.begin(), call.counts.end());
 
-  if (static_cast<Bytes>(longest) * element <= parameter(Parameter::inline_bytes) &&
-      path != NodePath::staged) {
-    Announcement mine = announcement_of(call);
-    mine.inlined = 1;
-    control.announce(mine, call.in, bytes_of(comm.rank()));
+  if (goes_inline(path, static_cast<Bytes>(longest) * element)) {
+    if (!announce_inline(control, call, path, bytes_of(comm.rank()), true)) return false;
     for (Rank rank = 0; rank < ranks; ++rank) {
-      copy_within_cache(place_of(rank), control.inline_of(rank), bytes_of(rank));
+      copy_piece(place_of(rank), control.inline_of(rank, bytes_of(rank)), bytes_of(rank), false);
     }
-    return;
+    return true;
   }
-
-  if (meet_and_choose(control, call, path, true, false)) {
-    // Each rank starts with its neighbour's, so that they do not all read the same memory at once.
-    for (int step = 0; step < ranks; ++step) {
-      const Rank rank = (comm.rank() + step) % ranks;
-      const void* from = rank == comm.rank() ? call.in : input_of(control, rank);
-      copy_elements(place_of(rank), from, bytes_of(rank));
-    }
-    control.meet();
-    return;
+  switch (announce_and_choose(control, call, announcement_on(call, path), path, true, false)) {
+    case Way::elsewhere: return false;
+    case Way::staged: staged_all_gather(call, control); return true;
+    case Way::direct: break;
   }
-
-  int half = 0;
-  const Bytes all = static_cast<Bytes>(longest) * element;
-  for (Bytes begin = 0; begin < all; begin += control.stage_bytes(), half ^= 1) {
-    const auto length = [&](Rank rank) {
-      const Bytes total = bytes_of(rank);
-      return begin < total ? std::min(control.stage_bytes(), total - begin) : Bytes{0};
-    };
-    copy_within_cache(control.stage_of(comm.rank(), half), bytes_at(call.in, begin),
-                length(comm.rank()));
-    control.meet();
-    for (Rank rank = 0; rank < ranks; ++rank) {
-      std::byte* to = bytes_at(place_of(rank), begin);
-      if (rank == comm.rank()) {
-        if (to != bytes_at(call.in, begin)) copy_within_cache(to, bytes_at(call.in, begin), length(rank));
-      } else {
-        copy_within_cache(to, control.stage_of(rank, half), length(rank));
-      }
-    }
+  // Each rank starts with its neighbour's, so that they do not all read the same memory at once.
+  for (int step = 0; step < ranks; ++step) {
+    const Rank rank = (comm.rank() + step) % ranks;
+    const void* from = rank == comm.rank() ? call.in : input_of(control, rank);
+    copy_elements(place_of(rank), from, bytes_of(rank));
   }
+  control.meet();
+  return true;
 }
 
-void node_broadcast(const Call& call, NodePath path) {
+bool node_broadcast(const Call& call, NodePath path) {
   const Communicator& comm = *call.comm;
   NodeControl& control = node_control(comm);
   const bool root = comm.rank() == call.root;
 
-  if (call.bytes() <= parameter(Parameter::inline_bytes) && path != NodePath::staged) {
-    Announcement mine = announcement_of(call);
-    mine.inlined = root ? 1 : 0;
-    control.announce(mine, call.in, call.bytes());
-    if (!root) copy_within_cache(call.out, control.inline_of(call.root), call.bytes());
-    return;
+  if (goes_inline(path, call.bytes())) {
+    if (!announce_inline(control, call, path, call.bytes(), root)) return false;
+    if (!root) copy_piece(call.out, control.inline_of(call.root, call.bytes()), call.bytes(), false);
+    return true;
   }
-
-  control.announce(announcement_of(call), nullptr, 0);
-  const bool direct = path != NodePath::staged && control.of(call.root).in.owner >= 0;
+  control.announce(announcement_on(call, path), nullptr, 0);
+  if (control.any_declined()) return false;
+  const bool direct = path != NodePath::staged && control.of(call.root).at.in.owner >= 0;
   if (path == NodePath::zero_copy && !direct) {
     throw Error("broadcast over " + comm.name(),
                 "node_shared was asked for, but the root's buffer is private",
                 "use Buffer with Memory::node_shared, or node_staged");
   }
-  if (direct) {
-    if (!root) copy_elements(call.out, input_of(control, call.root), call.bytes());
-    control.meet();
-    return;
+  if (!direct) {
+    staged_broadcast(call, control);
+    return true;
   }
-  int half = 0;
-  for (Bytes begin = 0; begin < call.bytes(); begin += control.stage_bytes(), half ^= 1) {
-    const Bytes length = std::min(control.stage_bytes(), call.bytes() - begin);
-    std::byte* stage = control.stage_of(call.root, half);
-    if (root) copy_within_cache(stage, bytes_at(call.in, begin), length);
-    control.meet();
-    if (!root) copy_within_cache(bytes_at(call.out, begin), stage, length);
-  }
+  if (!root) copy_elements(call.out, input_of(control, call.root), call.bytes());
+  control.meet();
+  return true;
 }
 
-void node_all_to_all(const Call& call, NodePath path) {
+bool node_all_to_all(const Call& call, NodePath path) {
   const Communicator& comm = *call.comm;
   NodeControl& control = node_control(comm);
   const int ranks = comm.size();
   const Rank me = comm.rank();
   const Bytes element = size_of(call.type);
   const bool even = call.receive_counts.empty();
-  const bool direct = meet_and_choose(control, call, path, true, false);
+  const Way way =
+      announce_and_choose(control, call, announcement_on(call, path), path, true, false);
+  if (way == Way::elsewhere) return false;
+  const Index tables = even ? 0 : 1;  // the first chunk of an uneven exchange
   if (!even) {
     std::byte* mine = control.stage_of(me, 0);
     const Bytes half_table = static_cast<Bytes>(ranks) * sizeof(Index);
@@ -381,7 +339,7 @@ void node_all_to_all(const Call& call, NodePath path) {
     return static_cast<Bytes>(traffic.start(from, to)) * element;
   };
 
-  if (direct) {
+  if (way == Way::direct) {
     for (int step = 0; step < ranks; ++step) {
       const Rank rank = (me + step) % ranks;
       const void* from = rank == me ? call.in : input_of(control, rank);
@@ -389,30 +347,42 @@ void node_all_to_all(const Call& call, NodePath path) {
                     bytes_at(from, start(rank, me)), bytes(rank, me));
     }
     control.meet();
-    return;
+    control.end_chunks(tables);
+    return true;
   }
-  // A stage holds a piece of the block for every rank, one after the other. The table of counts lies
-  // in the first half, so data starts with the second.
+  // A stage holds a piece of the block for every other rank, one after the other.
   const Bytes piece = std::max<Bytes>(1, control.stage_bytes() / static_cast<Bytes>(ranks));
   const Bytes longest = static_cast<Bytes>(traffic.longest()) * element;
-  int half = 1;
-  for (Bytes begin = 0; begin < longest; begin += piece, half ^= 1) {
-    const auto length = [&](Rank from, Rank to) {
-      const Bytes all = bytes(from, to);
-      return begin < all ? std::min(piece, all - begin) : Bytes{0};
-    };
-    std::byte* stage = control.stage_of(me, half);
+  const auto chunks = static_cast<Index>((longest + piece - 1) / piece);
+  const bool stream = 2 * call.bytes() >= stream_threshold();
+  const auto begin = [&](Index chunk) { return static_cast<Bytes>(chunk) * piece; };
+  const auto length = [&](Rank from, Rank to, Index chunk) {
+    const Bytes all = bytes(from, to);
+    return begin(chunk) < all ? std::min(piece, all - begin(chunk)) : Bytes{0};
+  };
+  const auto copy_in = [&](Index chunk) {
+    std::byte* stage = control.stage_of(me, tables + chunk);
     for (Rank to = 0; to < ranks; ++to) {
-      copy_within_cache(stage + static_cast<Bytes>(to) * piece,
-                        bytes_at(call.in, start(me, to) + begin), length(me, to));
+      if (to == me) continue;
+      copy_piece(stage + static_cast<Bytes>(to) * piece,
+                 bytes_at(call.in, start(me, to) + begin(chunk)), length(me, to, chunk), false);
     }
+  };
+  if (chunks > 0) copy_in(0);
+  for (Index chunk = 0; chunk < chunks; ++chunk) {
     control.meet();
-    for (Rank from = 0; from < ranks; ++from) {
-      copy_within_cache(bytes_at(call.out, places[static_cast<std::size_t>(from)] + begin),
-                        control.stage_of(from, half) + static_cast<Bytes>(me) * piece,
-                        length(from, me));
+    if (chunk + 1 < chunks) copy_in(chunk + 1);
+    for (int step = 0; step < ranks; ++step) {
+      const Rank from = (me + step) % ranks;
+      const std::byte* source =
+          from == me ? bytes_at(call.in, start(me, me) + begin(chunk))
+                     : control.stage_of(from, tables + chunk) + static_cast<Bytes>(me) * piece;
+      copy_piece(bytes_at(call.out, places[static_cast<std::size_t>(from)] + begin(chunk)), source,
+                 length(from, me, chunk), stream);
     }
   }
+  control.end_chunks(tables + chunks);
+  return true;
 }
 
 }  // namespace shoal

@@ -8,6 +8,7 @@
 #include <string>
 
 #include <shoal/collectives/registry.hpp>
+#include <shoal/runtime/placement.hpp>
 
 #include "node/control.hpp"
 
@@ -18,26 +19,23 @@ enum class NodePath {
   any,        ///< directly where all buffers are shared, else staged
   zero_copy,  ///< directly; Error if a buffer is private
   staged,     ///< through the staging areas, whatever the buffers
+  declined,   ///< not at all: this rank cannot take part, and says so; the others may be at any
 };
 
 /// Empty if the ranks of this call can meet in node-shared memory; else why not. Collective the
 /// first time on a communicator.
 std::string why_no_node_path(const Call& call);
 
-/// One step of a node collective: announces the call's buffers, waits for all ranks, and decides,
-/// alike on every rank, whether to go directly. `in_matters`, `out_matters`: whose sharing counts.
-bool meet_and_choose(NodeControl& control, const Call& call, NodePath path, bool in_matters,
-                     bool out_matters);
-
-/// The announcement of a call.
-Announcement announcement_of(const Call& call);
+/// What a rank announces of a call: its part, but for where its data is, and with that.
+Announcement announcement_of(const Call& call, NodePath path = NodePath::any);
+Announcement announcement_on(const Call& call, NodePath path = NodePath::any);
 
 /// What a rank announced as its input or output, as an address here.
 inline const void* input_of(const NodeControl& control, Rank rank) {
-  return node_memory::address(control.of(rank).in);
+  return node_memory::address(control.of(rank).at.in);
 }
 inline void* output_of(const NodeControl& control, Rank rank) {
-  return node_memory::address(control.of(rank).out);
+  return node_memory::address(control.of(rank).at.out);
 }
 
 /// The state of a communicator's node collectives.
@@ -45,11 +43,12 @@ inline NodeControl& node_control(const Communicator& comm) {
   return comm.extension<NodeControl>();
 }
 
-void node_all_reduce(const Call& call, NodePath path);
-void node_reduce_scatter(const Call& call, NodePath path);
-void node_all_gather(const Call& call, NodePath path);
-void node_broadcast(const Call& call, NodePath path);
-void node_all_to_all(const Call& call, NodePath path);
-void node_barrier(const Call& call);
+/// Each returns false, on all ranks alike and with nothing done, if some rank declined.
+bool node_all_reduce(const Call& call, NodePath path);
+bool node_reduce_scatter(const Call& call, NodePath path);
+bool node_all_gather(const Call& call, NodePath path);
+bool node_broadcast(const Call& call, NodePath path);
+bool node_all_to_all(const Call& call, NodePath path);
+bool node_barrier(const Call& call, NodePath path);
 
 }  // namespace shoal

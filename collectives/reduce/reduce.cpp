@@ -92,8 +92,12 @@ void stream_elements(void* to, const void* from, Bytes bytes) {
 }
 
 void copy_elements(void* to, const void* from, Bytes bytes) {
+  copy_piece(to, from, bytes, 2 * bytes >= stream_threshold());
+}
+
+void copy_piece(void* to, const void* from, Bytes bytes, bool stream) {
   if (bytes == 0 || to == from) return;
-  if (2 * bytes >= stream_threshold() && on_cache_line(to)) {
+  if (stream) {
     table().stream_copy(to, from, bytes);
   } else {
     std::memcpy(to, from, bytes);

@@ -28,6 +28,8 @@ void copy_elements(void* to, const void* from, Bytes bytes);
 
 /// A copy that writes past the caches if `to` starts on a cache line.
 void stream_elements(void* to, const void* from, Bytes bytes);
+/// The same for a piece of something larger, of which the caller knows whether it outgrows the caches.
+void copy_piece(void* to, const void* from, Bytes bytes, bool stream);
 
 /// From how many bytes on, touched by one rank in one operation, data is written past the caches.
 Bytes stream_threshold();

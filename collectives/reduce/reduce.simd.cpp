@@ -144,24 +144,25 @@ void stream_copy(void* to, const void* from, std::size_t bytes) {
 #if defined(__x86_64__)
   auto* out = static_cast<char*>(to);
   const auto* in = static_cast<const char*>(from);
-  std::size_t at = 0;
-  if (reinterpret_cast<std::uintptr_t>(out) % 64 == 0) {
+  // Up to the first whole line the usual way.
+  const std::size_t before = -reinterpret_cast<std::uintptr_t>(out) % 64;
+  std::size_t at = before < bytes ? before : bytes;
+  __builtin_memcpy(out, in, at);
 #if defined(__AVX512F__)
-    for (; at + 64 <= bytes; at += 64) {
-      _mm512_stream_si512(reinterpret_cast<__m512i*>(out + at), _mm512_loadu_si512(in + at));
-    }
-#elif defined(__AVX2__)
-    for (; at + 32 <= bytes; at += 32) {
-      _mm256_stream_si256(reinterpret_cast<__m256i*>(out + at),
-                          _mm256_loadu_si256(reinterpret_cast<const __m256i*>(in + at)));
-    }
-#else
-    for (; at + 16 <= bytes; at += 16) {
-      _mm_stream_si128(reinterpret_cast<__m128i*>(out + at),
-                       _mm_loadu_si128(reinterpret_cast<const __m128i*>(in + at)));
-    }
-#endif
+  for (; at + 64 <= bytes; at += 64) {
+    _mm512_stream_si512(reinterpret_cast<__m512i*>(out + at), _mm512_loadu_si512(in + at));
   }
+#elif defined(__AVX2__)
+  for (; at + 32 <= bytes; at += 32) {
+    _mm256_stream_si256(reinterpret_cast<__m256i*>(out + at),
+                        _mm256_loadu_si256(reinterpret_cast<const __m256i*>(in + at)));
+  }
+#else
+  for (; at + 16 <= bytes; at += 16) {
+    _mm_stream_si128(reinterpret_cast<__m128i*>(out + at),
+                     _mm_loadu_si128(reinterpret_cast<const __m128i*>(in + at)));
+  }
+#endif
   __builtin_memcpy(out + at, in + at, bytes - at);
   _mm_sfence();
 #else
@@ -297,6 +298,12 @@ void reduce(const void* const* inputs, int input_count, void* const* outputs, in
     fixed<T, Op, 2, 1>(inputs, outputs, n, divisor);
   } else if (!stream && input_count == 2 && output_count == 2) {
     fixed<T, Op, 2, 2>(inputs, outputs, n, divisor);
+  } else if (!stream && input_count == 3 && output_count == 2) {
+    fixed<T, Op, 3, 2>(inputs, outputs, n, divisor);
+  } else if (!stream && input_count == 4 && output_count == 1) {
+    fixed<T, Op, 4, 1>(inputs, outputs, n, divisor);
+  } else if (!stream && input_count == 4 && output_count == 2) {
+    fixed<T, Op, 4, 2>(inputs, outputs, n, divisor);
   } else if (!stream && input_count == 4 && output_count == 4) {
     fixed<T, Op, 4, 4>(inputs, outputs, n, divisor);
   } else {

@@ -27,7 +27,7 @@ class Ring final : public NamedAlgorithm {
     const auto me = static_cast<std::size_t>(call.comm->rank());
     const Buffer<std::byte> work(static_cast<Index>(call.bytes()));
     copy_elements(work.data(), call.in, call.bytes());
-    ring_reduce_scatter(call, work.data(), starts, call.counts);
+    ring_reduce_scatter(call, work.data(), call.counts);
     copy_elements(call.out, work.data() + static_cast<Bytes>(starts[me]) * element,
                 static_cast<Bytes>(call.counts[me]) * element);
   }

@@ -11,9 +11,9 @@ struct Traits {
 // In the order of the enumeration.
 constexpr Traits traits[] = {
     {"node.stage_bytes", 256 << 10, 16 << 10, 4 << 20},  // two of them fit a second-level cache
-    {"node.inline_bytes", 1024, 0, 1024},               // the slot has no more room
+    {"node.inline_bytes", 8 << 10, 0, 8 << 10},          // the slot has no more room
     {"memory.stream_bytes", 0, 0, Bytes{1} << 40},
-    {"direct.gather_bytes", 16 << 10, 0, Bytes{1} << 30},
+    {"gathered.short_bytes", 16 << 10, 0, Bytes{1} << 30},
 };
 static_assert(std::size(traits) == std::size(all_parameters));
 

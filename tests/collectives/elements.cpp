@@ -8,7 +8,6 @@
 #include <limits>
 
 #include <shoal/runtime/mpi_interop.hpp>
-#include <shoal/runtime/node_memory.hpp>
 #include <support/random.hpp>
 #include <support/world.hpp>
 
@@ -206,8 +205,11 @@ Memory memory_of(Where where, Rank rank) {
 
 std::vector<std::string> algorithm_names(Operation operation) {
   std::vector<std::string> names{""};
+  Call call;
+  call.comm = &world();
+  call.operation = operation;
   for (const Algorithm* algorithm : algorithms(operation)) {
-    if (algorithm->name().substr(0, 5) == "node_" && !node_memory::available()) continue;
+    if (!algorithm->why_not(call).empty()) continue;
     names.emplace_back(algorithm->name());
   }
   return names;

@@ -77,7 +77,7 @@ inline constexpr Index lengths[] = {0,  1,  2,  3,  7,   8,   15,   16,   17,
 enum class Where { local, shared, mixed };
 Memory memory_of(Where where, Rank rank);
 
-/// Names of the algorithms of an operation, and "" for the automatic choice.
+/// Names of the algorithms of an operation that apply to the ranks of the test, and "" for the automatic choice.
 std::vector<std::string> algorithm_names(Operation operation);
 /// True if an algorithm by this name can do it: node_shared takes shared buffers only.
 bool fits(const std::string& algorithm, Where where, bool inlined);

@@ -129,7 +129,7 @@ TEST(Tuning, TheTableDecidesWhichAlgorithmRuns) {
     const Communicator group = world().duplicate("tuned");
     const Elements chosen = reduce(group, "");
     EXPECT_TRUE(same(chosen.at(0), reduce(group, name).at(0), count, DType::f32)) << name;
-    for (const std::string other : {"ring", "recursive_doubling", "rabenseifner", "direct"}) {
+    for (const std::string other : {"ring", "recursive_doubling", "rabenseifner", "gathered"}) {
       told_apart += other != name && !same(chosen.at(0), reduce(group, other).at(0), count,
                                            DType::f32);
     }
@@ -164,14 +164,14 @@ TEST(Tuning, SizesInTheTableChangeNoResult) {
         {Parameter::stage_bytes, Bytes{4096} * (4 + from() % 40)},
         {Parameter::inline_bytes, from() % 1025},
         {Parameter::stream_bytes, turn % 2 == 0 ? Bytes{1} : Bytes{1} << 40},
-        {Parameter::direct_gather_bytes, from() % 100000},
+        {Parameter::gathered_short_bytes, from() % 100000},
     };
     const Tuned tuned(TuningTable::parse(table.text()));
     const Communicator group = world().duplicate("tuned");
     for (const Index count : {Index{3}, Index{130}, Index{70000}}) {
       const auto inputs = inputs_of_all(world().size(), count, DType::f32);
       for (const Memory memory : {Memory::local, Memory::node_shared}) {
-        for (const char* algorithm : {"", "direct"}) {
+        for (const char* algorithm : {"", "gathered"}) {
           Elements data(count, DType::f32, memory);
           data.copy_from(inputs[me]);
           all_reduce(group, data.data(), data.data(), count, DType::f32, ReduceOp::sum, {algorithm});

@@ -40,11 +40,19 @@ struct Call {
 };
 
 /// The α–β–γ model (Hockney 1994; Thakur, Rabenseifner & Gropp 2005): a message of n bytes takes
-/// α + n·β, combining n bytes takes n·γ.
+/// α + n·β, combining n bytes takes n·γ. A further message at the same time costs its sender the
+/// overhead o (LogP, Culler et al. 1993). α, β and o are those between the ranks that are furthest
+/// apart: between nodes, where there are several. The link of a node carries both ways at once, each
+/// at 1/β, and the ranks of the node share it.
 struct Network {
-  double alpha;  ///< seconds a message
-  double beta;   ///< seconds a byte on the wire
-  double gamma;  ///< seconds a byte reduced
+  double alpha = 0;       ///< seconds a message
+  double beta = 0;        ///< seconds a byte on the wire
+  double gamma = 0;       ///< seconds a byte reduced
+  double overhead = 0;    ///< seconds of its sender that one more message costs
+  double node_alpha = 0;  ///< seconds until a rank of the same node sees what another wrote
+  double node_beta = 0;   ///< seconds a byte copied within a node
+  int nodes = 1;          ///< that have ranks here
+  int per_node = 1;       ///< ranks of the node that has most of them
 };
 
 /// Figures for the ranks of `comm`: those that shoal tune has measured (tuning.hpp), or else typical
@@ -67,7 +75,7 @@ class Algorithm {
   /// True if it hands the inputs of all ranks to the reduction at once, in the order of ranks, and no
   /// partial results: then CollectiveOptions::reproducible may use it.
   virtual bool reproduces() const noexcept { return false; }
-  /// Predicted time for `bytes` of data over `ranks` ranks.
+  /// Predicted time for `bytes` of data over `ranks` ranks, which lie on network.nodes nodes.
   virtual Seconds cost(Bytes bytes, int ranks, const Network& network) const noexcept = 0;
   /// Does it. Call only if why_not(call) is empty.
   virtual void run(const Call& call) const = 0;

@@ -19,11 +19,11 @@ enum class Parameter {
   inline_bytes,         ///< "node.inline_bytes": up to here data travels in the flag's slot
   stream_bytes,         ///< "memory.stream_bytes": from here on results are written past the caches;
                         ///< 0: by the size of the caches
-  direct_gather_bytes,  ///< "direct.gather_bytes": up to here, all ranks together, "direct" gathers
+  gathered_short_bytes,  ///< "gathered.short_bytes": up to here, all ranks together, "gathered" is in its short form
 };
 inline constexpr Parameter all_parameters[] = {Parameter::stage_bytes, Parameter::inline_bytes,
                                                Parameter::stream_bytes,
-                                               Parameter::direct_gather_bytes};
+                                               Parameter::gathered_short_bytes};
 
 /// As in a table's file.
 std::string_view name_of(Parameter parameter) noexcept;

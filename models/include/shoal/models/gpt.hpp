@@ -92,9 +92,11 @@ class Gpt {
 
   /// Forward and backward. Adds `scale` times the gradient of the sum of the token losses to
   /// gradients(); returns that sum (natural logarithm), of this rank's share of the batch.
-  /// Dropout's random stream is a function of (seed, step, element's global index).
+  /// Dropout's random stream is a function of (seed, step, element's global index). `last`: no
+  /// further pass adds to these gradients, so that between nodes their sum over dp begins as they
+  /// are done; they must not be touched before reduce_gradients().
   double accumulate_gradients(const TokenBatch& batch, double scale, std::uint64_t seed,
-                              std::uint64_t step);
+                              std::uint64_t step, bool last = false);
   /// Forward only, without dropout: the sum of the token losses of this rank's share.
   double loss(const TokenBatch& batch);
   /// Forward only: scores of every token id for the token after the last, for each sequence:
@@ -105,7 +107,7 @@ class Gpt {
   std::span<float> parameters() noexcept;
   std::span<float> gradients() noexcept;
   void zero_gradients();
-  /// Sums the gradients over the dp axis.
+  /// Sums the gradients over the dp axis, or waits for what has begun.
   void reduce_gradients();
 
   std::span<const Parameter> parameter_list() const noexcept;

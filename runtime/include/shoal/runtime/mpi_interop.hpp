@@ -12,8 +12,8 @@ namespace shoal {
 /// The MPI communicator behind `comm`; valid as long as `comm` lives.
 MPI_Comm mpi_handle(const Communicator& comm) noexcept;
 
-/// A Communicator over the same ranks as `comm`, which is duplicated and stays the caller's.
-/// Collective over `comm`. Needs a live Runtime.
+/// A Communicator over the same ranks as `comm`, which stays the caller's; its attributes are
+/// not copied. Collective over `comm`, an intracommunicator. Needs a live Runtime.
 Communicator adopt_communicator(MPI_Comm comm, std::string name);
 
 /// Throws Error with MPI's own text if `code` is not MPI_SUCCESS. Communicators of Shoal return

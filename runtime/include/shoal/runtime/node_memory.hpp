@@ -1,7 +1,9 @@
 // Memory that every rank of a node can see.
 #pragma once
 
+#include <cstddef>
 #include <optional>
+#include <span>
 #include <string>
 
 #include <shoal/runtime/units.hpp>
@@ -27,6 +29,9 @@ std::string why_not();
 void* allocate(Bytes bytes);
 /// Gives memory from allocate() back.
 void release(void* pointer) noexcept;
+
+/// The addresses of this rank's heap, mapped as they are needed; empty if there is none.
+std::span<std::byte> own_heap() noexcept;
 
 /// Where `pointer` lies if it points into any heap of this node, nothing otherwise. A few compares.
 std::optional<Location> locate(const void* pointer) noexcept;

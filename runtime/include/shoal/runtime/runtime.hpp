@@ -3,6 +3,7 @@
 
 #include <functional>
 #include <memory>
+#include <optional>
 #include <string>
 
 #include <shoal/runtime/communicator.hpp>
@@ -24,11 +25,16 @@ enum class ThreadLevel {
 class Runtime {
  public:
   struct Options {
-    ThreadLevel threads = ThreadLevel::funneled;
+    /// What MPI must grant. None: `multiple` if the Runtime starts MPI and can have it, so that
+    /// collectives go on in the background, or whatever there is; see threads().
+    std::optional<ThreadLevel> threads;
     /// Chrome/Perfetto trace of all ranks, written by rank 0 at the end; empty: none.
     std::string trace_file;
     /// What the destructor does on ranks that unwind: true kills the run (the default).
     bool abort_on_unwind = true;
+    /// True: the process is someone else's, who knows nothing of Shoal. No watch, no limit to waits
+    /// unless SHOAL_TIMEOUT gives one, no threads started, OpenMP left alone.
+    bool guest = false;
   };
 
   /// Collective over all ranks. Throws Error if MPI cannot give the thread level, or if the process

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <string>
+#include <vector>
 
 #include <shoal/runtime/units.hpp>
 
@@ -20,10 +21,13 @@ struct Settings {
   WaitPolicy wait = WaitPolicy::automatic;
   /// The bound of every wait for another rank.
   Seconds timeout{300};
+  bool timeout_given = false;  ///< by the user
   /// After how long without a heartbeat a rank counts as gone; at most `timeout`.
   Seconds silence{30};
   /// Whether the ranks watch each other.
   bool watch = true;
+  /// Whether non-blocking collectives may have threads; then MPI is asked for MPI_THREAD_MULTIPLE.
+  bool background = true;
   /// Whether the ranks compare their calls before each collective.
   bool check = false;
   /// Whether all sums are to be reproducible (CollectiveOptions::reproducible).
@@ -32,6 +36,8 @@ struct Settings {
   std::string tuning;
   /// The folder for the flight recorder's file; empty: not given; "off": no file.
   std::string flight_recorder;
+  /// Ranks of each node, in turn, as which this machine poses to its ranks; empty: as what it is.
+  std::vector<int> nodes;
 };
 
 /// Read once, at the first call; the Runtime's constructor makes it. Throws UsageError that names

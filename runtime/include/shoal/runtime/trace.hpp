@@ -8,8 +8,9 @@
 
 namespace shoal::trace {
 
-/// Kinds of work, on separate tracks of each rank.
-enum class Category : std::uint8_t { compute, communication, io };
+/// Kinds of work, on separate tracks of each rank. `overlapped` is communication of a thread that works
+/// beside the computing one.
+enum class Category : std::uint8_t { compute, communication, io, overlapped };
 
 /// Times a scope. Recorded in the trace if one is being written; the time of outermost
 /// communication spans is counted always. `name` must be a string literal.
@@ -31,8 +32,13 @@ class Span {
 bool recording() noexcept;
 /// Starts recording events (the Runtime does so when it was given a trace file).
 void start();
-/// Time this process has spent in communication spans since it started.
+/// Time this process has spent in communication spans since it started, those of threads that work
+/// beside the computing one not counted.
 Seconds communication_time() noexcept;
+/// The same of the threads that work beside it.
+Seconds overlapped_time() noexcept;
+/// From now on communication spans of the calling thread are `overlapped`.
+void work_beside() noexcept;
 
 /// This rank's events so far as Chrome trace-event objects, comma separated, with `rank` as process
 /// id; times relative to `start()`.

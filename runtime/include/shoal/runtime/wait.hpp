@@ -1,20 +1,35 @@
 // Waiting for another rank, always bounded.
 #pragma once
 
+#include <atomic>
 #include <functional>
 #include <string>
 
+#include <shoal/runtime/settings.hpp>
 #include <shoal/runtime/units.hpp>
 
 namespace shoal {
 
 /// How long any wait for another rank may last before it becomes a PeerError: 300 s, or the
-/// environment variable SHOAL_TIMEOUT in seconds.
+/// environment variable SHOAL_TIMEOUT in seconds. Without limit where the Runtime is a guest
+/// (Runtime::Options) and the variable is not set.
 Seconds wait_timeout();
+
+/// `progress` is called now and then by whatever thread waits, so that what it owes others meanwhile
+/// goes on; null: nothing. It must not throw or wait.
+void set_wait_progress(void (*progress)()) noexcept;
 
 /// True if the node has at least one core (of those this run may use) for each of its ranks: then
 /// waiting ranks may spin. Set by the Runtime from the topology.
 bool ranks_own_their_cores() noexcept;
+
+/// Waits of the calling thread follow `policy` from now on, whatever the process's: for threads that
+/// wait beside one that computes.
+void pace_this_thread(WaitPolicy policy) noexcept;
+
+/// Waits of the calling thread fail, with an Error, once `*given_up` is true: for threads whose work may
+/// become pointless. It must outlive the thread.
+void end_waits_when(const std::atomic<bool>* given_up) noexcept;
 
 /// Paces a loop that waits: spins where the rank owns its core, then yields, then sleeps for moments
 /// that grow, and gives up at the deadline. Which of these and for how long says SHOAL_WAIT (see
@@ -36,6 +51,7 @@ class Waiter {
     if (count_ < spin_limit_) {
       ++count_;
       relax();
+      if (count_ % spins_before_progress == 0) make_progress();
       return;
     }
     if (!pause_slowly()) fail(describe());
@@ -49,7 +65,9 @@ class Waiter {
     asm volatile("yield");
 #endif
   }
+  static constexpr int spins_before_progress = 128;  // some 3 µs
   static int spins_before_yield() noexcept;
+  static void make_progress() noexcept;
   bool pause_slowly();
   [[noreturn]] static void fail(const Late& late);
 

@@ -1,0 +1,161 @@
+/* How fast are MPI's collectives with libshoal_pmpi.so loaded, and without? In one process and in
+ * turns: MPI_X is Shoal's under LD_PRELOAD, PMPI_X always MPI's own.
+ *
+ *     mpirun -n 2 -x LD_PRELOAD=lib/libshoal_pmpi.so bin/preload_bench [operation [least [most]]]
+ *
+ * Times are those of the slowest rank, in microseconds; sizes are bytes of a rank's buffer. Of both
+ * the median and the least are printed: where other programs share the machine the median tells what
+ * a user sees, the least what the code can do. A plain MPI program, knows nothing of Shoal. */
+#include <mpi.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+enum { most_rounds = 101, fewest_rounds = 9 };
+static const double seconds_a_size = 0.6;
+
+typedef struct {
+  float* in;
+  float* out;
+  int count; /* elements of `in`; a multiple of the ranks */
+  int ranks;
+} Data;
+
+static void all_reduce(const Data* d, int mpi) {
+  if (mpi) PMPI_Allreduce(d->in, d->out, d->count, MPI_FLOAT, MPI_SUM, MPI_COMM_WORLD);
+  else MPI_Allreduce(d->in, d->out, d->count, MPI_FLOAT, MPI_SUM, MPI_COMM_WORLD);
+}
+
+static void reduce_scatter(const Data* d, int mpi) {
+  const int each = d->count / d->ranks;
+  if (mpi) PMPI_Reduce_scatter_block(d->in, d->out, each, MPI_FLOAT, MPI_SUM, MPI_COMM_WORLD);
+  else MPI_Reduce_scatter_block(d->in, d->out, each, MPI_FLOAT, MPI_SUM, MPI_COMM_WORLD);
+}
+
+static void all_gather(const Data* d, int mpi) {
+  const int each = d->count / d->ranks;
+  if (mpi) PMPI_Allgather(d->in, each, MPI_FLOAT, d->out, each, MPI_FLOAT, MPI_COMM_WORLD);
+  else MPI_Allgather(d->in, each, MPI_FLOAT, d->out, each, MPI_FLOAT, MPI_COMM_WORLD);
+}
+
+static void all_to_all(const Data* d, int mpi) {
+  const int each = d->count / d->ranks;
+  if (mpi) PMPI_Alltoall(d->in, each, MPI_FLOAT, d->out, each, MPI_FLOAT, MPI_COMM_WORLD);
+  else MPI_Alltoall(d->in, each, MPI_FLOAT, d->out, each, MPI_FLOAT, MPI_COMM_WORLD);
+}
+
+/* From a rank that changes, so that nobody runs ahead of the others. */
+static void broadcast(const Data* d, int mpi) {
+  static int root[2] = {0, 0};
+  root[mpi] = (root[mpi] + 1) % d->ranks;
+  if (mpi) PMPI_Bcast(d->in, d->count, MPI_FLOAT, root[mpi], MPI_COMM_WORLD);
+  else MPI_Bcast(d->in, d->count, MPI_FLOAT, root[mpi], MPI_COMM_WORLD);
+}
+
+static void barrier(const Data* d, int mpi) {
+  (void)d;
+  if (mpi) PMPI_Barrier(MPI_COMM_WORLD);
+  else MPI_Barrier(MPI_COMM_WORLD);
+}
+
+typedef void (*Operation)(const Data*, int);
+
+static double time_of(Operation operation, const Data* data, int mpi, int times) {
+  PMPI_Barrier(MPI_COMM_WORLD);
+  const double start = MPI_Wtime();
+  for (int i = 0; i < times; ++i) operation(data, mpi);
+  double mine = (MPI_Wtime() - start) / times, slowest = 0;
+  PMPI_Allreduce(&mine, &slowest, 1, MPI_DOUBLE, MPI_MAX, MPI_COMM_WORLD);
+  return slowest;
+}
+
+static int by_value(const void* a, const void* b) {
+  const double x = *(const double*)a, y = *(const double*)b;
+  return x < y ? -1 : x > y;
+}
+
+static void contest(Operation operation, const Data* data, size_t bytes, int rank) {
+  double times[2][most_rounds];
+  double estimate = 0;
+  for (int mpi = 0; mpi < 2; ++mpi) {
+    time_of(operation, data, mpi, 2); /* pages and caches */
+    estimate += time_of(operation, data, mpi, 3);
+  }
+  int repeat = (int)(50e-6 / (estimate / 2)); /* the clock is no finer */
+  if (repeat < 1) repeat = 1;
+  if (repeat > 200) repeat = 200;
+  int rounds = (int)(seconds_a_size / (estimate * repeat));
+  if (rounds > most_rounds) rounds = most_rounds;
+  if (rounds < fewest_rounds) rounds = fewest_rounds;
+  for (int round = 0; round < rounds; ++round) {
+    for (int turn = 0; turn < 2; ++turn) {
+      const int mpi = (round + turn) % 2; /* neither always comes first */
+      times[mpi][round] = time_of(operation, data, mpi, repeat);
+    }
+  }
+  for (int mpi = 0; mpi < 2; ++mpi) qsort(times[mpi], (size_t)rounds, sizeof(double), by_value);
+  if (rank != 0) return;
+  const double *ours = times[0], *theirs = times[1];
+  const int middle = rounds / 2;
+  printf("%11zu %12.2f %12.2f %8.2f %12.2f %12.2f %8.2f\n", bytes, ours[middle] * 1e6,
+         theirs[middle] * 1e6, theirs[middle] / ours[middle], ours[0] * 1e6, theirs[0] * 1e6,
+         theirs[0] / ours[0]);
+  fflush(stdout);
+}
+
+int main(int argc, char** argv) {
+  static const struct {
+    const char* name;
+    Operation run;
+  } operations[] = {{"allreduce", all_reduce},   {"reduce_scatter", reduce_scatter},
+                    {"allgather", all_gather},   {"alltoall", all_to_all},
+                    {"bcast", broadcast},        {"barrier", barrier}};
+  MPI_Init(&argc, &argv);
+  int rank = 0, ranks = 1;
+  MPI_Comm_rank(MPI_COMM_WORLD, &rank);
+  MPI_Comm_size(MPI_COMM_WORLD, &ranks);
+  const char* wanted = argc > 1 ? argv[1] : "allreduce";
+  size_t least = argc > 2 ? strtoull(argv[2], NULL, 10) : 8;
+  const size_t most = argc > 3 ? strtoull(argv[3], NULL, 10) : (size_t)256 << 20;
+  Operation operation = NULL;
+  for (size_t i = 0; i < sizeof operations / sizeof *operations; ++i) {
+    if (strcmp(operations[i].name, wanted) == 0) operation = operations[i].run;
+  }
+  if (operation == NULL || least == 0 || most < least) {
+    if (rank == 0) {
+      fprintf(stderr, "usage: preload_bench [operation [least bytes [most bytes]]]\noperations:");
+      for (size_t i = 0; i < sizeof operations / sizeof *operations; ++i) {
+        fprintf(stderr, " %s", operations[i].name);
+      }
+      fprintf(stderr, "\n");
+    }
+    MPI_Finalize();
+    return 2;
+  }
+  if (rank == 0) {
+    printf("%s of float over %d ranks\n%11s %12s %12s %8s %12s %12s %8s\n", wanted, ranks, "bytes",
+           "MPI_ med us", "PMPI_ med us", "ratio", "MPI_ min us", "PMPI_ min us", "ratio");
+  }
+  for (size_t bytes = least; bytes <= most; bytes *= 2) {
+    size_t count = bytes / sizeof(float);
+    count -= count % (size_t)ranks;
+    if (count == 0 && operation != barrier && operation != all_reduce) continue;
+    if (operation == all_reduce || operation == broadcast) count = bytes / sizeof(float);
+    Data data = {malloc(bytes), malloc(bytes), (int)count, ranks};
+    if (data.in == NULL || data.out == NULL) {
+      fprintf(stderr, "no memory for %zu bytes\n", bytes);
+      MPI_Abort(MPI_COMM_WORLD, 1);
+    }
+    for (size_t i = 0; i < bytes / sizeof(float); ++i) {
+      data.in[i] = (float)(i % 100) + (float)rank;
+      data.out[i] = -1;
+    }
+    contest(operation, &data, bytes, rank);
+    free(data.in);
+    free(data.out);
+    if (operation == barrier) break;
+  }
+  MPI_Finalize();
+  return 0;
+}

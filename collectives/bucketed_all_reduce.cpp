@@ -1,0 +1,119 @@
+#include <shoal/collectives/bucketed_all_reduce.hpp>
+
+#include <algorithm>
+#include <numeric>
+#include <string>
+
+#include <shoal/collectives/all_reduce.hpp>
+#include <shoal/collectives/nonblocking.hpp>
+#include <shoal/runtime/error.hpp>
+
+namespace shoal {
+namespace {
+
+constexpr const char* operation = "bucketed all_reduce";
+
+std::string text_of(const Block& block) {
+  return "[" + std::to_string(block.begin) + ", " + std::to_string(block.end()) + ")";
+}
+
+void check_pieces(std::span<const Block> pieces, Index count) {
+  std::vector<Block> sorted(pieces.begin(), pieces.end());
+  std::sort(sorted.begin(), sorted.end(),
+            [](const Block& a, const Block& b) { return a.begin < b.begin; });
+  Index end = 0;
+  for (const Block& piece : sorted) {
+    if (piece.size == 0) continue;
+    if (piece.size < 0 || piece.begin < end || piece.end() > count) {
+      throw Error(operation, "the piece " + text_of(piece) + " overlaps another, or is out of the " +
+                                 std::to_string(count) + " elements");
+    }
+    end = piece.end();
+  }
+}
+
+}  // namespace
+
+BucketedAllReduce::BucketedAllReduce(const Communicator& comm, void* data, Index count, DType type,
+                                     ReduceOp op, std::span<const Block> pieces,
+                                     const Options& options)
+    : comm_(comm),
+      data_(static_cast<std::byte*>(data)),
+      count_(count),
+      type_(type),
+      op_(op),
+      options_(options.collective),
+      background_(comm.size() > 1 && (options.when == Options::When::background ||
+                                      (options.when == Options::When::automatic &&
+                                       !comm.on_one_node()))),
+      buckets_of_(pieces.size()),
+      is_ready_(pieces.size(), false) {
+  check_pieces(pieces, count);
+  if (options.bucket_bytes < 1) throw Error(operation, "buckets of 0 bytes");
+  if (!background_) return;
+  const auto most = static_cast<Index>(options.bucket_bytes / size_of(type));
+  const Index buckets = std::max<Index>(1, count / std::max<Index>(1, most));
+  std::vector<Bucket> cut;
+  for (Index i = 0; i < buckets; ++i) {
+    Bucket bucket;
+    bucket.range = block_of(count, static_cast<int>(buckets), static_cast<int>(i));
+    cut.push_back(std::move(bucket));
+  }
+  std::vector<std::size_t> complete(cut.size(), 0);  // 1 + the last piece of each
+  for (std::size_t piece = 0; piece < pieces.size(); ++piece) {
+    for (std::size_t i = 0; i < cut.size(); ++i) {
+      const Block& range = cut[i].range;
+      if (pieces[piece].begin < range.end() && range.begin < pieces[piece].end()) {
+        cut[i].pieces.push_back(piece);
+        complete[i] = piece + 1;
+      }
+    }
+  }
+  std::vector<std::size_t> order(cut.size());
+  std::iota(order.begin(), order.end(), std::size_t{0});
+  std::stable_sort(order.begin(), order.end(),
+                   [&](std::size_t a, std::size_t b) { return complete[a] < complete[b]; });
+  for (const std::size_t i : order) {
+    for (const std::size_t piece : cut[i].pieces) buckets_of_[piece].push_back(buckets_.size());
+    cut[i].missing = cut[i].pieces.size();
+    buckets_.push_back(std::move(cut[i]));
+  }
+}
+
+void BucketedAllReduce::ready(std::size_t piece) {
+  if (piece >= is_ready_.size() || is_ready_[piece]) {
+    throw Error(operation, "piece " + std::to_string(piece) + " of " +
+                               std::to_string(is_ready_.size()) +
+                               (piece < is_ready_.size() ? " is ready already" : " is not there"),
+                "finish() begins a new round");
+  }
+  under_way_ = true;
+  is_ready_[piece] = true;
+  for (const std::size_t bucket : buckets_of_[piece]) --buckets_[bucket].missing;
+  start_what_can();
+}
+
+void BucketedAllReduce::start_what_can() {
+  while (started_ < buckets_.size() && buckets_[started_].missing == 0) {
+    Bucket& bucket = buckets_[started_++];
+    std::byte* first = data_ + static_cast<Bytes>(bucket.range.begin) * size_of(type_);
+    bucket.work = start_all_reduce(comm_, first, first, bucket.range.size, type_, op_, options_);
+  }
+}
+
+void BucketedAllReduce::finish() {
+  for (std::size_t piece = 0; piece < is_ready_.size(); ++piece) {
+    if (!is_ready_[piece]) ready(piece);
+  }
+  start_what_can();
+  if (!background_) {
+    all_reduce(comm_, data_, data_, count_, type_, op_, options_);
+  }
+  for (Bucket& bucket : buckets_) bucket.work.wait();
+  for (Bucket& bucket : buckets_) bucket.missing = bucket.pieces.size();
+  std::fill(is_ready_.begin(), is_ready_.end(), false);
+  started_ = 0;
+  under_way_ = false;
+}
+
+}  // namespace shoal

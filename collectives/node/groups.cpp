@@ -1,0 +1,71 @@
+#include "node/groups.hpp"
+
+#include <mpi.h>
+
+#include <algorithm>
+#include <bit>
+#include <memory>
+
+#include <shoal/runtime/error.hpp>
+#include <shoal/runtime/mpi_interop.hpp>
+
+#include "node/node_collectives.hpp"
+#include "transport.hpp"
+
+namespace shoal {
+
+NodeGroups::NodeGroups(const Communicator& comm)
+    : members_(static_cast<std::size_t>(comm.node_count())),
+      node_(comm.node_of(comm.rank())),
+      local_(comm.split(node_, comm.rank(), comm.name() + " on " + comm.host_of(comm.rank()))) {
+  for (Rank rank = 0; rank < comm.size(); ++rank) {
+    members_[static_cast<std::size_t>(comm.node_of(rank))].push_back(rank);
+  }
+  lanes_ = static_cast<int>(
+      std::min_element(members_.begin(), members_.end(),
+                       [](const auto& a, const auto& b) { return a.size() < b.size(); })
+          ->size());
+
+  auto good = std::make_unique<int>(local_.size() == 1 || node_control(local_).usable() ? 1 : 0);
+  MPI_Request request = MPI_REQUEST_NULL;
+  check_mpi(MPI_Iallreduce(MPI_IN_PLACE, good.get(), 1, MPI_INT, MPI_MIN, mpi_handle(comm), &request),
+            "collective in two levels");
+  complete(request, good, "collective in two levels over " + comm.name(), "the other ranks");
+  if (*good == 0) why_not_ = "a node has no shared memory for it";
+}
+
+int NodeGroups::lanes(Bytes bytes) const noexcept {
+  const Bytes most = std::max<Bytes>(1, bytes / least_lane_bytes);
+  return static_cast<int>(std::min(most, static_cast<Bytes>(lanes_)));
+}
+
+std::byte* NodeGroups::stage(Bytes bytes) {
+  if (stage_.bytes() < bytes) {
+    stage_ = {};
+    try {
+      stage_ = Storage(std::bit_ceil(bytes), Memory::node_shared);
+    } catch (const Error&) {
+      return nullptr;
+    }
+  }
+  return stage_.data();
+}
+
+int NodeGroups::place_of(Rank rank) const {
+  const auto& ranks = ranks_of(node_);
+  return static_cast<int>(std::find(ranks.begin(), ranks.end(), rank) - ranks.begin());
+}
+
+std::vector<Rank> NodeGroups::lane(int number) const {
+  std::vector<Rank> ranks;
+  for (const auto& node : members_) ranks.push_back(node[static_cast<std::size_t>(number)]);
+  return ranks;
+}
+
+std::string why_no_hierarchy(const Communicator& comm) {
+  if (comm.on_one_node()) return "the ranks are on one node";
+  if (comm.node_count() == comm.size()) return "every rank has a node to itself";
+  return comm.extension<NodeGroups>().why_not();
+}
+
+}  // namespace shoal

@@ -1,0 +1,121 @@
+#include "preload/groups.hpp"
+
+#include <algorithm>
+#include <atomic>
+#include <memory>
+#include <mutex>
+#include <numeric>
+#include <set>
+
+#include <shoal/runtime/error.hpp>
+#include <shoal/runtime/mpi_interop.hpp>
+
+#include "node/node_collectives.hpp"
+#include "preload/preload.hpp"
+
+namespace shoal::preload {
+namespace {
+
+// The attribute of a communicator: a Group, or the fact that there is none.
+struct Entry {
+  std::unique_ptr<Group> group;
+};
+
+int keyval = MPI_KEYVAL_INVALID;
+std::mutex mutex;
+std::set<Entry*> entries;
+// Counts the communicators that were freed: MPI may give their handles to new ones.
+std::atomic<std::uint64_t> generation{1};
+
+// The last communicator that this thread looked up.
+struct Latest {
+  MPI_Comm comm = MPI_COMM_NULL;
+  std::uint64_t generation = 0;
+  Group* group = nullptr;
+};
+thread_local Latest latest;
+
+void drop(Entry* entry) {
+  {
+    const std::lock_guard lock(mutex);
+    entries.erase(entry);
+  }
+  generation.fetch_add(1);
+  const Inside inside;
+  delete entry;
+}
+
+int on_free(MPI_Comm, int, void* attribute, void*) {
+  drop(static_cast<Entry*>(attribute));
+  return MPI_SUCCESS;
+}
+
+// Known to all ranks alike without a word: the others' processes too are of this world or not.
+bool may_share_a_node(MPI_Comm comm) {
+  int inter = 0;
+  PMPI_Comm_test_inter(comm, &inter);
+  if (inter) return false;
+  int size = 0;
+  PMPI_Comm_size(comm, &size);
+  if (size == 1) return false;
+  MPI_Group world = MPI_GROUP_NULL;
+  MPI_Group group = MPI_GROUP_NULL;
+  PMPI_Comm_group(MPI_COMM_WORLD, &world);
+  PMPI_Comm_group(comm, &group);
+  std::vector<int> ranks(static_cast<std::size_t>(size));
+  std::iota(ranks.begin(), ranks.end(), 0);
+  std::vector<int> in_world(ranks.size());
+  PMPI_Group_translate_ranks(group, size, ranks.data(), world, in_world.data());
+  PMPI_Group_free(&world);
+  PMPI_Group_free(&group);
+  return std::find(in_world.begin(), in_world.end(), MPI_UNDEFINED) == in_world.end();
+}
+
+std::unique_ptr<Group> make_group(MPI_Comm comm) {
+  if (!may_share_a_node(comm)) return nullptr;
+  try {
+    auto group = std::make_unique<Group>(Group{adopt_communicator(comm, "the program"), {}});
+    if (!group->comm.on_one_node()) return nullptr;
+    NodeControl& control = node_control(group->comm);
+    if (!control.usable()) return nullptr;
+    control.stage_of(0, 0);  // throws on all ranks if one has no memory for it
+    group->counts.resize(static_cast<std::size_t>(group->comm.size()));
+    return group;
+  } catch (const Error&) {
+    return nullptr;
+  }
+}
+
+}  // namespace
+
+void start_groups() { PMPI_Comm_create_keyval(MPI_COMM_NULL_COPY_FN, on_free, &keyval, nullptr); }
+
+void stop_groups() noexcept {
+  std::set<Entry*> left;
+  {
+    const std::lock_guard lock(mutex);
+    left.swap(entries);
+  }
+  generation.fetch_add(1);
+  // Their communicators keep the attribute, emptied, until MPI_Finalize or the program frees them.
+  for (Entry* entry : left) entry->group.reset();
+}
+
+Group* group_of(MPI_Comm comm) {
+  const std::uint64_t now = generation.load(std::memory_order_acquire);
+  if (latest.comm == comm && latest.generation == now) return latest.group;
+  Entry* entry = nullptr;
+  int found = 0;
+  if (PMPI_Comm_get_attr(comm, keyval, &entry, &found) != MPI_SUCCESS) return nullptr;
+  if (!found) {
+    auto made = std::make_unique<Entry>(Entry{make_group(comm)});
+    entry = made.release();
+    PMPI_Comm_set_attr(comm, keyval, entry);
+    const std::lock_guard lock(mutex);
+    entries.insert(entry);
+  }
+  latest = {comm, now, entry->group.get()};
+  return latest.group;
+}
+
+}  // namespace shoal::preload

@@ -1,0 +1,216 @@
+#include "progress/queue.hpp"
+
+#include <mpi.h>
+#include <pthread.h>
+
+#include <algorithm>
+#include <csignal>
+#include <string>
+#include <system_error>
+#include <utility>
+
+#include <shoal/runtime/error.hpp>
+#include <shoal/runtime/log.hpp>
+#include <shoal/runtime/trace.hpp>
+#include <shoal/runtime/wait.hpp>
+
+namespace shoal {
+namespace {
+
+bool many_threads_may_call_mpi() {
+  int level = MPI_THREAD_SINGLE;
+  MPI_Query_thread(&level);
+  return level >= MPI_THREAD_MULTIPLE;
+}
+
+std::string text_of(const std::exception_ptr& failure) {
+  try {
+    std::rethrow_exception(failure);
+  } catch (const Error& error) {
+    return error.message();
+  } catch (const std::exception& error) {
+    return error.what();
+  } catch (...) {
+    return "an unknown exception";
+  }
+}
+
+}  // namespace
+
+WorkQueue::WorkQueue(const Communicator& comm)
+    : own_(comm.duplicate(comm.name() + " (background)")), threaded_(many_threads_may_call_mpi()) {}
+
+WorkQueue::~WorkQueue() {
+  {
+    Lock lock(mutex_);
+    // Others may never come to what has not begun.
+    if (std::uncaught_exceptions() > 0) drop_from(waiting_.begin());
+    while (running_ || !waiting_.empty()) {
+      if (running_) {
+        changed_.wait(lock);
+      } else {
+        run_next(lock);
+      }
+    }
+    stopping_ = true;
+  }
+  changed_.notify_all();
+  if (thread_.joinable()) thread_.join();
+}
+
+void WorkQueue::start_thread() {
+  // Signals are for the thread that computes.
+  sigset_t all;
+  sigset_t before;
+  sigfillset(&all);
+  pthread_sigmask(SIG_SETMASK, &all, &before);
+  try {
+    thread_ = std::thread([this] {
+      trace::work_beside();
+      // The core belongs to the thread that computes; the time of this one is spent in waiting.
+      pace_this_thread(WaitPolicy::yield);
+      end_waits_when(&given_up_);
+      work_off();
+    });
+  } catch (const std::system_error&) {
+    // No thread to be had: whoever waits does the work.
+  }
+  pthread_sigmask(SIG_SETMASK, &before, nullptr);
+}
+
+void WorkQueue::push(const std::shared_ptr<Work::State>& work) {
+  {
+    const Lock lock(mutex_);
+    work->queue = this;
+    work->failure = nullptr;
+    work->done.store(false, std::memory_order_relaxed);
+    waiting_.push_back(work);
+    if (threaded_ && !thread_.joinable()) start_thread();
+  }
+  changed_.notify_all();
+}
+
+void WorkQueue::work_off() {
+  Lock lock(mutex_);
+  for (;;) {
+    changed_.wait(lock, [&] { return stopping_ || (!running_ && !waiting_.empty()); });
+    if (stopping_) return;
+    run_next(lock);
+  }
+}
+
+void WorkQueue::run_next(Lock& lock) {
+  const std::shared_ptr<Work::State> work = std::move(waiting_.front());
+  waiting_.pop_front();
+  std::exception_ptr failure;
+  if (broken_) {
+    failure = broken_;
+  } else {
+    running_ = true;
+    lock.unlock();
+    try {
+      work->body(own_);
+    } catch (...) {
+      failure = std::current_exception();
+    }
+    lock.lock();
+    running_ = false;
+    if (failure) {
+      // The ranks no longer agree on what comes next.
+      broken_ = std::make_exception_ptr(
+          Error("collectives over " + own_.name(),
+                "an earlier one has failed (" + text_of(failure) + ")", "start again"));
+    }
+  }
+  work->failure = std::move(failure);
+  work->done.store(true, std::memory_order_release);
+  changed_.notify_all();
+}
+
+void WorkQueue::finish(Work::State& work) {
+  Lock lock(mutex_);
+  while (!work.done.load(std::memory_order_relaxed)) {
+    if (running_ || waiting_.empty()) {
+      // Bounded: every wait within a collective is.
+      changed_.wait(lock);
+    } else {
+      run_next(lock);
+    }
+  }
+}
+
+bool WorkQueue::test(Work::State& work) {
+  if (thread_.joinable()) return false;
+  finish(work);
+  return true;
+}
+
+void WorkQueue::drop_from(Waiting::iterator first) noexcept {
+  // Nor may they come to what has begun.
+  given_up_.store(true, std::memory_order_relaxed);
+  if (first == waiting_.end()) return;
+  try {
+    broken_ = std::make_exception_ptr(
+        Error("collectives over " + own_.name(), "an exception has ended the work"));
+  } catch (...) {
+    broken_ = std::current_exception();
+  }
+  for (auto each = first; each != waiting_.end(); ++each) {
+    (*each)->failure = broken_;
+    (*each)->done.store(true, std::memory_order_release);
+  }
+  waiting_.erase(first, waiting_.end());
+  changed_.notify_all();
+}
+
+void WorkQueue::take_back(Work::State& work) noexcept {
+  Lock lock(mutex_);
+  const auto place = std::find_if(waiting_.begin(), waiting_.end(),
+                                  [&](const auto& other) { return other.get() == &work; });
+  drop_from(place);
+  while (!work.done.load(std::memory_order_relaxed)) changed_.wait(lock);
+}
+
+Work::Work() noexcept = default;
+Work::Work(std::shared_ptr<State> state) noexcept : state_(std::move(state)) {}
+Work::Work(Work&&) noexcept = default;
+
+Work& Work::operator=(Work&& other) noexcept {
+  if (this != &other) {
+    let_go();
+    state_ = std::move(other.state_);
+  }
+  return *this;
+}
+
+Work::~Work() { let_go(); }
+
+void Work::let_go() noexcept {
+  const std::shared_ptr<State> state = std::exchange(state_, nullptr);
+  if (!state) return;
+  // A communicator that has gone has done its work: the queue is touched only before.
+  const bool done = state->done.load(std::memory_order_acquire);
+  if (!done && std::uncaught_exceptions() > 0) return state->queue->take_back(*state);
+  try {
+    if (!done) state->queue->finish(*state);
+    if (state->failure && std::uncaught_exceptions() == 0) log::error(text_of(state->failure));
+  } catch (...) {
+    // It is done, and there is nobody to tell.
+  }
+}
+
+bool Work::test() {
+  if (!state_) return true;
+  if (!state_->done.load(std::memory_order_acquire) && !state_->queue->test(*state_)) return false;
+  wait();
+  return true;
+}
+
+void Work::wait() {
+  const std::shared_ptr<State> state = std::exchange(state_, nullptr);
+  if (!state) return;
+  if (!state->done.load(std::memory_order_acquire)) state->queue->finish(*state);
+  if (state->failure) std::rethrow_exception(state->failure);
+}
+
+}  // namespace shoal

@@ -1,0 +1,68 @@
+// Where non-blocking collectives wait for their turn: one queue for each communicator, and a thread that
+// works it off.
+#pragma once
+
+#include <atomic>
+#include <condition_variable>
+#include <deque>
+#include <exception>
+#include <functional>
+#include <memory>
+#include <mutex>
+#include <thread>
+
+#include <shoal/collectives/work.hpp>
+#include <shoal/runtime/communicator.hpp>
+
+namespace shoal {
+
+class WorkQueue;
+
+/// A collective in a queue.
+struct Work::State {
+  WorkQueue* queue = nullptr;  ///< where it waits; not to be touched once done
+  std::function<void(const Communicator&)> body;  ///< the blocking call, on the queue's communicator
+  std::atomic<bool> done{true};
+  std::exception_ptr failure;  ///< read once done
+};
+
+/// Runs bodies one after the other, in the order of push(), on a communicator of its own.
+class WorkQueue {
+ public:
+  /// Collective: duplicates `comm`.
+  explicit WorkQueue(const Communicator& comm);
+  WorkQueue(const WorkQueue&) = delete;
+  WorkQueue& operator=(const WorkQueue&) = delete;
+  /// Waits for what is left.
+  ~WorkQueue();
+
+  void push(const std::shared_ptr<Work::State>& work);
+  /// Returns once `work` is done. Lends a hand where the thread is not at it.
+  void finish(Work::State& work);
+  /// False if the thread will do it; else it is done here.
+  bool test(Work::State& work);
+  /// Takes `work` and all behind it back, if it has not begun; otherwise makes it end soon, and waits
+  /// for that.
+  void take_back(Work::State& work) noexcept;
+
+ private:
+  using Lock = std::unique_lock<std::mutex>;
+  using Waiting = std::deque<std::shared_ptr<Work::State>>;
+  void start_thread();
+  void work_off();
+  void run_next(Lock& lock);
+  void drop_from(Waiting::iterator first) noexcept;
+
+  Communicator own_;
+  const bool threaded_;
+  std::mutex mutex_;
+  std::condition_variable changed_;
+  Waiting waiting_;
+  bool running_ = false;   // somebody is at the one that was in front
+  bool stopping_ = false;
+  std::atomic<bool> given_up_{false};  // the thread waits for nobody any more
+  std::exception_ptr broken_;  // why all later ones fail
+  std::thread thread_;     // of the first push
+};
+
+}  // namespace shoal

@@ -1,0 +1,39 @@
+#!/bin/sh
+# preload_test.sh <library> <program> <ranks> [threads|memory]: a plain MPI program must give the same results
+# with libshoal_pmpi.so as without, and its calls must really have been taken over.
+set -eu
+library=$1 program=$2 ranks=$3
+shift 3
+mkdir -p "$SHOAL_WORK"
+out=$SHOAL_WORK/out.$ranks
+
+run() { "$SHOAL_SOURCE/launch/mpirun" -n "$ranks" --bind-to none --timeout 100 "$@"; }
+
+fail() {
+  echo "$1" >&2
+  cat "$out" >&2
+  exit 1
+}
+
+run "$program" "$@" >"$out" 2>&1 || fail "the program fails without the library"
+run -x LD_PRELOAD="$library" -x SHOAL_PRELOAD_REPORT=1 "$program" "$@" >"$out" 2>&1 ||
+  fail "the program fails with the library"
+grep -q "^all right" "$out" || fail "the program did not come to its end"
+cat "$out"
+
+# calls_of <function>: how many Shoal did, and how many MPI.
+calls_of() { awk -v name="$1" '$1 == name { print $2, $4 }' "$out"; }
+if [ "$ranks" -eq 1 ]; then
+  ! grep -q "^shoal:" "$out" || fail "one rank has nobody to share with"
+  exit 0
+fi
+# One that only allocates calls only this.
+case ${1:-} in memory)
+  [ "$(calls_of MPI_Allreduce | cut -d' ' -f1)" -gt 0 ] || fail "no MPI_Allreduce was taken over"
+  exit 0 ;;
+esac
+for function in MPI_Allreduce MPI_Reduce_scatter MPI_Reduce_scatter_block MPI_Allgather MPI_Bcast \
+  MPI_Alltoall; do
+  set -- $(calls_of $function)
+  [ "${1:-0}" -gt 0 ] || fail "no $function was taken over"
+done
