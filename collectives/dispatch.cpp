@@ -1,6 +1,7 @@
 #include "dispatch.hpp"
 
 #include <cstdint>
+#include <cstring>
 #include <limits>
 #include <map>
 #include <string>

@@ -15,7 +15,7 @@ namespace shoal {
 namespace {
 
 bool gathers(Bytes bytes, int ranks) {
-  return bytes * static_cast<Bytes>(ranks) <= parameter(Parameter::direct_gather_bytes);
+  return bytes * static_cast<Bytes>(ranks) <= parameter(Parameter::gathered_short_bytes);
 }
 
 class Gathered final : public NamedAlgorithm {

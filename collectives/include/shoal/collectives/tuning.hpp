@@ -19,7 +19,8 @@ enum class Parameter {
   inline_bytes,         ///< "node.inline_bytes": up to here data travels in the flag's slot
   stream_bytes,         ///< "memory.stream_bytes": from here on results are written past the caches;
                         ///< 0: by the size of the caches
-  gathered_short_bytes,  ///< "gathered.short_bytes": up to here, all ranks together, "gathered" is in its short form
+  gathered_short_bytes,  ///< "gathered.short_bytes": up to here, all ranks together, "gathered" has its
+                         ///< short form
 };
 inline constexpr Parameter all_parameters[] = {Parameter::stage_bytes, Parameter::inline_bytes,
                                                Parameter::stream_bytes,
