@@ -19,15 +19,6 @@ namespace {
 
 using Json = nlohmann::ordered_json;
 
-std::string utc_now() {
-  const std::time_t now = std::time(nullptr);
-  std::tm parts{};
-  gmtime_r(&now, &parts);
-  char text[32];
-  std::strftime(text, sizeof text, "%Y-%m-%dT%H:%M:%SZ", &parts);
-  return text;
-}
-
 Json machine() {
   const Machine here = local_machine();
   return {{"host", here.host},
@@ -75,6 +66,23 @@ Json as_json(const Row& row, int ranks) {
 }
 
 }  // namespace
+
+std::string utc_now() {
+  const std::time_t now = std::time(nullptr);
+  std::tm parts{};
+  gmtime_r(&now, &parts);
+  char text[32];
+  std::strftime(text, sizeof text, "%Y-%m-%dT%H:%M:%SZ", &parts);
+  return text;
+}
+
+std::string text_of_rank_0(const Communicator& world, std::string text) {
+  auto length = static_cast<std::int64_t>(text.size());
+  broadcast(world, &length, 1, DType::i64, 0);
+  text.resize(static_cast<std::size_t>(length));
+  broadcast(world, text.data(), length, DType::i8, 0);
+  return text;
+}
 
 Report::Report(const Communicator& world, const std::string& path) : world_(world), path_(path) {
   if (path.empty()) return;

@@ -11,7 +11,6 @@ namespace {
 
 // The clock and the exit from the barrier are uncertain by a good part of a microsecond.
 constexpr double shortest_repetition = 20e-6;
-constexpr int fewest_repetitions = 7;
 constexpr int most_repetitions = 1000;
 
 double time_of(const std::function<void()>& call, int times) {
@@ -36,7 +35,7 @@ double median(std::vector<double> values) {
 
 std::vector<double> interleaved_medians(const Communicator& comm,
                                         std::span<const std::function<void()>> calls,
-                                        double budget) {
+                                        double budget, int fewest) {
   std::vector<double> estimate;
   for (const auto& call : calls) {
     call();
@@ -52,7 +51,7 @@ std::vector<double> interleaved_medians(const Communicator& comm,
     round += seconds * times.back();
   }
   const auto repetitions = static_cast<std::size_t>(std::clamp(
-      budget / std::max(round, 1e-9), double{fewest_repetitions}, double{most_repetitions}));
+      budget / std::max(round, 1e-9), static_cast<double>(fewest), double{most_repetitions}));
   std::vector<double> measured(repetitions * calls.size());
   for (std::size_t repetition = 0; repetition < repetitions; ++repetition) {
     for (std::size_t i = 0; i < calls.size(); ++i) {

@@ -38,11 +38,13 @@ const PlannedAllReduce& all_reduce_ring();
 const PlannedAllReduce& all_reduce_bidirectional_ring();
 /// Each of those, between the nodes only.
 std::vector<const Algorithm*> hierarchical_all_reduces();
+const Algorithm& all_reduce_gathered();
 const Algorithm& all_reduce_mpi();
 // reduce_scatter/
 const Algorithm& reduce_scatter_node_shared();
 const Algorithm& reduce_scatter_node_staged();
 const Algorithm& reduce_scatter_ring();
+const Algorithm& reduce_scatter_direct();
 const Algorithm& reduce_scatter_mpi();
 // all_gather/
 const Algorithm& all_gather_node_shared();
@@ -77,6 +79,12 @@ const Algorithm& barrier_mpi();
 void ring_reduce_scatter(const Call& call, std::byte* data, std::span<const Index> counts);
 /// Every rank starts with its own block in `data` and ends with all of them. p−1 steps.
 void ring_all_gather(const Call& call, std::byte* data, std::span<const Index> counts);
+
+/// Every rank sends every other its block of call.in, and reduces the inputs of all ranks for its own
+/// block, in the order of ranks and at once, into `out` (which may be that block of call.in). The
+/// blocks go in pieces, so that the memory this takes is bounded.
+void direct_reduce_scatter(const Call& call, std::span<const Index> starts,
+                           std::span<const Index> counts, void* out);
 
 /// Offsets of consecutive blocks.
 std::vector<Index> starts_of(std::span<const Index> counts);

@@ -54,6 +54,9 @@ const std::byte* element_at(const void* data, Index index, DType type) {
 
 void run_checked(const Call& call, const CollectiveOptions& options) {
   if (call.comm->size() > 1) return run_collective(call, options);
+  if (call.operation == Operation::all_reduce || call.operation == Operation::reduce_scatter) {
+    return reduce_alone(call, options);
+  }
   if (call.operation != Operation::barrier) copy_alone(call.out, call.in, call.count, call.type);
 }
 

@@ -1,17 +1,23 @@
 #include "dispatch.hpp"
 
 #include <cstdint>
+#include <cstring>
 #include <limits>
 #include <map>
 #include <string>
-#include <utility>
+#include <tuple>
 
 #include <shoal/runtime/error.hpp>
 #include <shoal/runtime/flight_recorder.hpp>
+#include <shoal/runtime/settings.hpp>
 #include <shoal/runtime/trace.hpp>
 
 #include "check/agreement.hpp"
+#include "exact/exact.hpp"
 #include "node/node_collectives.hpp"
+#include "reduce/reduce.hpp"
+#include "tuning/choices.hpp"
+#include "tuning/current.hpp"
 
 namespace shoal {
 namespace {
@@ -33,33 +39,14 @@ bool run_on_node(const Call& call) {
   return false;
 }
 
-// What was chosen before on a communicator: a program makes the same few calls over and over.
-class Choices {
- public:
-  explicit Choices(const Communicator& comm) : network_(typical_network(comm)) {}
-  const Algorithm& of(const Call& call);
-
- private:
-  static constexpr std::size_t most_ = 256;
-  const Algorithm& cheapest(const Call& call) const;
-
-  const Network network_;
-  std::map<std::pair<Operation, Bytes>, const Algorithm*> made_;
-};
-
-const Algorithm& Choices::of(const Call& call) {
-  if (made_.size() >= most_) made_.clear();
-  const Algorithm*& choice = made_[{call.operation, call.bytes()}];
-  if (choice == nullptr) choice = &cheapest(call);
-  return *choice;
-}
-
-const Algorithm& Choices::cheapest(const Call& call) const {
+// `reproducible`: of those that can be.
+const Algorithm& cheapest(const Call& call, const Network& network, bool reproducible) {
   const Algorithm* best = nullptr;
   Seconds best_cost{0};
   for (const Algorithm* algorithm : algorithms(call.operation)) {
     if (algorithm->name() == "mpi" || !algorithm->why_not(call).empty()) continue;
-    const Seconds cost = algorithm->cost(call.bytes(), call.comm->size(), network_);
+    if (reproducible && !algorithm->reproduces()) continue;
+    const Seconds cost = algorithm->cost(call.bytes(), call.comm->size(), network);
     if (best == nullptr || cost < best_cost) {
       best = algorithm;
       best_cost = cost;
@@ -67,6 +54,27 @@ const Algorithm& Choices::cheapest(const Call& call) const {
   }
   return *best;
 }
+
+// What the cost model has chosen on a communicator: a program makes the same few calls over and over.
+class Model {
+ public:
+  explicit Model(const Communicator& comm) : network_(typical_network(comm)) {}
+  const Network& network() const noexcept { return network_; }
+
+  const Algorithm& cheapest(const Call& call, bool reproducible) {
+    constexpr std::size_t most = 256;
+    if (made_.size() >= most) made_.clear();
+    const Algorithm*& choice = made_[{call.operation, call.bytes(), reproducible}];
+    if (choice == nullptr) choice = &shoal::cheapest(call, network_, reproducible);
+    return *choice;
+  }
+
+ private:
+  const Network network_;
+  std::map<std::tuple<Operation, Bytes, bool>, const Algorithm*> made_;
+};
+
+Model& model_of(const Communicator& comm) { return comm.extension<Model>(); }
 
 flight::Call record_of(const Call& call) {
   flight::Call record;
@@ -80,22 +88,79 @@ flight::Call record_of(const Call& call) {
   return record;
 }
 
+// The table's choice if it can do the call, else the model's.
+const Algorithm& best_for(const Call& call) {
+  Choices& choices = choices_of(*call.comm);
+  const Algorithm* tuned = choices.tuned(call);
+  const Algorithm& best = tuned != nullptr && tuned->why_not(call).empty()
+                              ? *tuned
+                              : model_of(*call.comm).cheapest(call, false);
+  if (choices.tells()) {
+    choices.tell(call, best.name(),
+                 best.cost(call.bytes(), call.comm->size(), model_of(*call.comm).network()));
+  }
+  return best;
+}
+
+void run_checked(const Call& call, const Algorithm& algorithm, std::string_view asked_for,
+                 flight::Scope& record) {
+  record.set_algorithm(algorithm.name().data());
+  if (!algorithm.name().starts_with("node_")) {
+    check_agreement(call, record.sequence(), asked_for);
+  }
+  algorithm.run(call);
+}
+
+// Sums that are to be the same whatever adds them; other reductions at least in the order of ranks.
+bool must_reproduce(const Call& call, const CollectiveOptions& options) {
+  return (options.reproducible || settings().reproducible) && is_floating(call.type) &&
+         (call.operation == Operation::all_reduce || call.operation == Operation::reduce_scatter);
+}
+
+void run_reproducibly(const Call& asked, const CollectiveOptions& options, flight::Scope& record) {
+  Call call = asked;
+  call.op = exact_form(asked.op, asked.type);
+  if (options.algorithm.empty()) {
+    if (why_no_node_path(call).empty()) {
+      record.set_algorithm("node");
+      run_on_node(call);
+      return;
+    }
+    return run_checked(call, model_of(*call.comm).cheapest(call, true), "reproducible", record);
+  }
+  const Algorithm& algorithm = find_algorithm(call.operation, options.algorithm);
+  std::string why_not = algorithm.why_not(call);
+  if (why_not.empty() && !algorithm.reproduces()) why_not = "it adds partial sums, which are rounded";
+  if (!why_not.empty()) {
+    throw Error(title(asked), options.algorithm + " cannot do it reproducibly: " + why_not,
+                "choose one that brings all inputs together at once, or none");
+  }
+  run_checked(call, algorithm, algorithm.name(), record);
+}
+
 }  // namespace
 
 void run_collective(const Call& call, const CollectiveOptions& options) {
   const trace::Span span(name_of(call.operation).data(), trace::Category::communication,
                          call.bytes());
   flight::Scope record(*call.comm, record_of(call));
+  if (must_reproduce(call, options)) return run_reproducibly(call, options, record);
   if (options.algorithm.empty()) {
     if (why_no_node_path(call).empty()) {
+      if (node_choices_matter()) {
+        Choices& choices = choices_of(*call.comm);
+        const Algorithm* tuned = choices.tuned(call);
+        if (tuned != nullptr && tuned->why_not(call).empty()) {
+          choices.tell(call, tuned->name(), Seconds{0});
+          return run_checked(call, *tuned, "", record);
+        }
+        choices.tell(call, "node", Seconds{0});
+      }
       record.set_algorithm("node");  // where the ranks compare their calls in any case
       run_on_node(call);
       return;
     }
-    check_agreement(call, record.sequence(), "");
-    const Algorithm& best = call.comm->extension<Choices>().of(call);
-    record.set_algorithm(best.name().data());
-    return best.run(call);
+    return run_checked(call, best_for(call), "", record);
   }
   const Algorithm& algorithm = find_algorithm(call.operation, options.algorithm);
   const std::string why_not = algorithm.why_not(call);
@@ -103,11 +168,19 @@ void run_collective(const Call& call, const CollectiveOptions& options) {
     throw Error(title(call), options.algorithm + " cannot do it: " + why_not,
                 "choose another algorithm, or none");
   }
-  record.set_algorithm(algorithm.name().data());
-  if (!algorithm.name().starts_with("node_")) {
-    check_agreement(call, record.sequence(), algorithm.name());
+  run_checked(call, algorithm, algorithm.name(), record);
+}
+
+void reduce_alone(const Call& call, const CollectiveOptions& options) {
+  const void* in = call.in;
+  void* out = call.out;
+  if (must_reproduce(call, options)) {
+    // Gives the only NaN that such sums have, too.
+    const ReduceOp op = exact_form(call.op, call.type);
+    reduce_elements(&in, 1, &out, 1, call.count, call.type, op, 1, false);
+  } else if (in != out && call.count > 0) {
+    std::memmove(out, in, call.bytes());
   }
-  algorithm.run(call);
 }
 
 void require_count(const Call& call, Index count, const char* what) {

@@ -9,6 +9,9 @@ namespace shoal {
 /// Runs the call with the algorithm that the options name, or with the best one.
 void run_collective(const Call& call, const CollectiveOptions& options);
 
+/// A reduction over the one rank that there is.
+void reduce_alone(const Call& call, const CollectiveOptions& options);
+
 /// Throws Error naming the operation unless the arguments make sense.
 void require_count(const Call& call, Index count, const char* what);
 void require_data(const Call& call, const void* data, Index count, const char* what);

@@ -5,6 +5,7 @@
 #include <shoal/runtime/error.hpp>
 
 #include "algorithm.hpp"
+#include "tuning/current.hpp"
 #include "all_reduce/planned.hpp"
 
 namespace shoal {
@@ -28,7 +29,8 @@ const std::vector<const Algorithm*>& algorithms(Operation operation) {
         &all_reduce_node_shared(),        &all_reduce_node_staged(),
         &all_reduce_recursive_doubling(), &all_reduce_recursive_multiplying(),
         &all_reduce_rabenseifner(),       &all_reduce_direct(),
-        &all_reduce_ring(),               &all_reduce_bidirectional_ring()};
+        &all_reduce_ring(),               &all_reduce_bidirectional_ring(),
+        &all_reduce_gathered()};
     const auto between_nodes = hierarchical_all_reduces();
     all.insert(all.end(), between_nodes.begin(), between_nodes.end());
     all.push_back(&all_reduce_mpi());
@@ -36,7 +38,7 @@ const std::vector<const Algorithm*>& algorithms(Operation operation) {
   }();
   static const std::vector<const Algorithm*> reduce_scatters = {
       &reduce_scatter_node_shared(), &reduce_scatter_node_staged(), &reduce_scatter_ring(),
-      &reduce_scatter_mpi()};
+      &reduce_scatter_direct(), &reduce_scatter_mpi()};
   static const std::vector<const Algorithm*> all_gathers = {
       &all_gather_node_shared(), &all_gather_node_staged(), &all_gather_bruck(),
       &all_gather_ring(), &all_gather_hierarchical(), &all_gather_mpi()};
@@ -90,6 +92,17 @@ Network typical_network(const Communicator& comm) {
     network.alpha = 30e-6;
     network.beta = 1.0 / 117e6;
     network.overhead = 12e-6;
+  }
+  // What was measured here.
+  if (const auto inside = tuned_network(true)) {
+    network.node_alpha = inside->alpha;
+    network.node_beta = inside->beta;
+    network.gamma = inside->gamma;
+  }
+  if (const auto measured = tuned_network(comm.on_one_node())) {
+    network.alpha = measured->alpha;
+    network.beta = measured->beta;
+    network.gamma = measured->gamma;
   }
   return network;
 }

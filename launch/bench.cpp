@@ -15,18 +15,24 @@ namespace {
 constexpr const char* description =
     "Measures this machine against the peer and against the bound.\n"
     "\n"
-    "  mpirun -n 2 shoal bench allreduce\n"
+    "  shoal run -n 2 -- bench collectives\n"
     "  shoal bench gemm --dtype fp32,bf16\n"
-    "  mpirun -n 2 shoal bench train --config nano,gpt2\n"
-    "  mpirun -n 2 shoal bench checkpoint --out-dir /scratch\n"
+    "  shoal run -n 2 -- bench train --config nano,gpt2\n"
+    "  shoal run -n 2 -- bench checkpoint --out-dir /scratch\n"
     "\n"
     "Times are medians; the peer runs in turns with ours, in the same process.";
 
-constexpr const char* all_reduce_description =
-    "All-reduce against MPI_Allreduce.\n"
+constexpr const char* collectives_description =
+    "Every collective and algorithm against MPI's own and against other libraries.\n"
     "\n"
-    "The bound is the memory traffic: the time in which all ranks, at once, copy as many bytes as "
-    "the buffer has.";
+    "The bound is what cannot be avoided: the memory that all ranks must read and write, measured in "
+    "turns with the rest; between nodes the bytes that a node's link must carry.\n"
+    "\n"
+    "  shoal run -n 2 -- bench collectives --peers auto --plot collectives.svg\n"
+    "  shoal run -n 2 -- bench collectives --ops all_reduce --sizes 8:1M --algorithms auto";
+
+constexpr const char* all_reduce_description =
+    "All-reduce alone: collectives --ops all_reduce, without other libraries.";
 
 constexpr const char* gemm_description =
     "Matrix products in one process against OpenBLAS.\n"
@@ -73,6 +79,7 @@ class BenchCommand : public Command {
   void add_to(CLI::App& program) override {
     app_ = program.add_subcommand("bench", description);
     app_->require_subcommand(1);
+    add_collectives();
     add_all_reduce();
     add_gemm();
     add_train();
@@ -87,14 +94,15 @@ class BenchCommand : public Command {
 
   int run(Runtime& runtime) override {
     const Communicator& world = runtime.world();
-    if (all_reduce_app_->parsed()) {
-      all_reduce_.min_bytes = parse_bytes(min_bytes_);
-      all_reduce_.max_bytes = parse_bytes(max_bytes_);
-      all_reduce_.dtype = parse_dtype(dtype_);
-      all_reduce_.op = parse_reduce_op(op_);
-      all_reduce_.memory = memory_ == "local" ? Memory::local : Memory::node_shared;
-      all_reduce_.json = json_;
-      bench::all_reduce(world, all_reduce_);
+    if (collectives_app_->parsed() || all_reduce_app_->parsed()) {
+      set_sizes();
+      collectives_.dtype = parse_dtype(dtype_);
+      collectives_.op = parse_reduce_op(op_);
+      collectives_.memory = memory_ == "local" ? Memory::local : Memory::node_shared;
+      collectives_.link_bytes_per_second = static_cast<double>(parse_bytes(link_rate_));
+      collectives_.json = json_;
+      if (all_reduce_app_->parsed()) collectives_.operations = {"all_reduce"};
+      bench::collectives(world, collectives_);
     } else if (gemm_app_->parsed()) {
       for (std::size_t begin = 0; begin < shapes_.size();) {
         const std::size_t end = std::min(shapes_.find(';', begin), shapes_.size());
@@ -125,23 +133,65 @@ class BenchCommand : public Command {
     add(app, "--trace", trace_file_, "FILE", "write a Chrome/Perfetto trace")->default_str("");
   }
 
-  void add_all_reduce() {
-    CLI::App* app = all_reduce_app_ = app_->add_subcommand("allreduce", all_reduce_description);
-    add(app, "--min-bytes", min_bytes_, "SIZE", "smallest buffer");
-    add(app, "--max-bytes", max_bytes_, "SIZE", "largest buffer");
+  // "MIN:MAX", or one size.
+  void set_sizes() {
+    const std::size_t colon = sizes_.find(':');
+    collectives_.min_bytes = parse_bytes(sizes_.substr(0, colon));
+    collectives_.max_bytes =
+        colon == std::string::npos ? collectives_.min_bytes : parse_bytes(sizes_.substr(colon + 1));
+    if (!min_bytes_.empty()) collectives_.min_bytes = parse_bytes(min_bytes_);
+    if (!max_bytes_.empty()) collectives_.max_bytes = parse_bytes(max_bytes_);
+    if (collectives_.min_bytes == 0) {
+      throw UsageError("bench", "the smallest size is 0", "start at 1 or more");
+    }
+  }
+
+  // What both subcommands have.
+  void add_contest(CLI::App* app) {
     add(app, "--dtype", dtype_, "TYPE", "f32, f64, bf16, f16, i8, i32 or i64");
     add(app, "--op", op_, "OP", "sum, min, max, prod or avg");
-    app->add_option("--algorithm", all_reduce_.algorithms,
-                    "names, comma separated; auto: the library's choice; all: every one (auto)")
+    app->add_option("--algorithms,--algorithm", collectives_.algorithms,
+                    "names, comma separated; auto: the library's choice; reproducible: its choice "
+                    "where sums are to be; all: these and every one that applies")
         ->type_name("LIST")
         ->delimiter(',');
-    add(app, "--memory", memory_, "KIND", "shared: buffers that the ranks of a node see; local")
-        ->check(CLI::IsMember({"shared", "local"}))
+    add(app, "--memory", memory_, "KIND",
+        "node_shared: buffers that the ranks of a node see; local")
+        ->check(CLI::IsMember({"shared", "node_shared", "local"}))
         ->type_name("KIND");
-    add(app, "--seconds", all_reduce_.seconds_per_size, "X", "time for each size")
+    add(app, "--seconds-per-size,--seconds", collectives_.seconds_per_size, "X",
+        "time for each size")
         ->check(CLI::Range(0.0, 3600.0))
         ->type_name("X");
+    app->add_option("--plot", collectives_.plot,
+                    "draw time and bandwidth over size; .svg, or .png if rsvg-convert is there")
+        ->type_name("FILE");
     add_common(app);
+  }
+
+  void add_collectives() {
+    CLI::App* app = collectives_app_ =
+        app_->add_subcommand("collectives", collectives_description);
+    app->add_option("--ops", collectives_.operations,
+                    "all_reduce, reduce_scatter, all_gather, broadcast, all_to_all, barrier, all; "
+                    "comma separated (all)")
+        ->type_name("LIST")
+        ->delimiter(',');
+    add(app, "--sizes", sizes_, "MIN:MAX", "from and to, in steps of four");
+    app->add_option("--peers", collectives_.peers,
+                    "gloo, mpich, comma separated; auto: those installed; none (none)")
+        ->type_name("LIST")
+        ->delimiter(',');
+    add(app, "--link-rate", link_rate_, "SIZE",
+        "bytes a second of a link between nodes, for the bound; 0: measured");
+    add_contest(app);
+  }
+
+  void add_all_reduce() {
+    CLI::App* app = all_reduce_app_ = app_->add_subcommand("allreduce", all_reduce_description);
+    add(app, "--min-bytes", min_bytes_, "SIZE", "smallest buffer (8)")->default_str("");
+    add(app, "--max-bytes", max_bytes_, "SIZE", "largest buffer (64M)")->default_str("");
+    add_contest(app);
   }
 
   void add_gemm() {
@@ -186,16 +236,17 @@ class BenchCommand : public Command {
     add_common(app);
   }
 
+  CLI::App* collectives_app_ = nullptr;
   CLI::App* all_reduce_app_ = nullptr;
   CLI::App* gemm_app_ = nullptr;
   CLI::App* train_app_ = nullptr;
   CLI::App* checkpoint_app_ = nullptr;
-  bench::AllReduceOptions all_reduce_;
+  bench::CollectivesOptions collectives_;
   bench::GemmOptions gemm_;
   bench::TrainOptions train_;
   bench::CheckpointOptions checkpoint_;
-  std::string min_bytes_ = "8", max_bytes_ = "64M", dtype_ = "f32", op_ = "sum",
-              memory_ = "shared", shapes_, mesh_, json_;
+  std::string sizes_ = "8:64M", min_bytes_, max_bytes_, dtype_ = "f32", op_ = "sum",
+              memory_ = "node_shared", link_rate_ = "0", shapes_, mesh_, json_;
 };
 
 }  // namespace

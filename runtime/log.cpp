@@ -13,12 +13,22 @@
 namespace shoal::log {
 namespace {
 
-Level initial_level() {
+// Whether `word` is one of those, separated by commas, in SHOAL_LOG.
+bool asked_for(std::string_view word) noexcept {
   const char* wish = std::getenv("SHOAL_LOG");
-  const std::string_view text = wish != nullptr ? wish : "info";
-  if (text == "debug") return Level::debug;
-  if (text == "warning") return Level::warning;
-  if (text == "error") return Level::error;
+  std::string_view rest = wish != nullptr ? wish : "";
+  while (!rest.empty()) {
+    const std::size_t comma = rest.find(',');
+    if (rest.substr(0, comma) == word) return true;
+    rest.remove_prefix(comma == std::string_view::npos ? rest.size() : comma + 1);
+  }
+  return false;
+}
+
+Level initial_level() {
+  if (asked_for("debug")) return Level::debug;
+  if (asked_for("warning")) return Level::warning;
+  if (asked_for("error")) return Level::error;
   return Level::info;
 }
 
@@ -48,6 +58,7 @@ std::string with_rank(std::string_view text) {
 
 void set_level(Level level) noexcept { current() = level; }
 Level level() noexcept { return current(); }
+bool wants(std::string_view topic) noexcept { return asked_for(topic); }
 
 void debug(std::string_view text) {
   if (current() <= Level::debug) logger().debug("{}", with_rank(text));

@@ -32,6 +32,7 @@
 #include "node_memory_lifetime.hpp"
 #include "process_state.hpp"
 #include "start_alarm.hpp"
+#include "tuning_file.hpp"
 #include "watch.hpp"
 
 namespace shoal {
@@ -259,6 +260,7 @@ Runtime::Runtime(const Options& options) : impl_(std::make_unique<Impl>()) {
                             (cpus.quota == 0 || cpus.quota >= cpus.ranks));
   node_memory::start(node, impl_->table);
   MPI_Comm_free(&node);
+  share_tuning_file(all);
   runtime_alive = true;
   if (!options.trace_file.empty()) {
     // Leaving a barrier is the moment that the clocks of all hosts have in common.

@@ -74,6 +74,8 @@ Settings from_environment() {
   made.watch = switch_of("SHOAL_WATCH", made.watch);
   made.background = switch_of("SHOAL_BACKGROUND", made.background);
   made.check = switch_of("SHOAL_CHECK", made.check);
+  made.reproducible = switch_of("SHOAL_REPRODUCIBLE", made.reproducible);
+  made.tuning = text_of("SHOAL_TUNING");
   made.flight_recorder = text_of("SHOAL_FLIGHT_RECORDER");
   made.nodes = ranks_by_node_of("SHOAL_NODES");
   return made;

@@ -16,6 +16,7 @@ class NodeStaged final : public NamedAlgorithm {
  public:
   using NamedAlgorithm::NamedAlgorithm;
   std::string why_not(const Call& call) const override { return why_no_node_path(call); }
+  bool reproduces() const noexcept override { return true; }
   Seconds cost(Bytes bytes, int ranks, const Network&) const noexcept override {
     return Seconds(2 * ranks * flag_seconds + 2 * static_cast<double>(bytes) * memory_beta);
   }

@@ -11,6 +11,7 @@
 #include <shoal/runtime/settings.hpp>
 #include <shoal/runtime/wait.hpp>
 
+#include "exact/exact.hpp"
 #include "transport.hpp"
 
 namespace shoal {
@@ -113,7 +114,7 @@ std::string Witness::text_of(Rank rank, const Claim& claim) const {
   if (operation == Operation::barrier) return text;
   text += fmt::format(" of {} {}", claim.count, name_of(static_cast<DType>(claim.type)));
   if (operation == Operation::all_reduce || operation == Operation::reduce_scatter) {
-    text += fmt::format(" ({})", name_of(static_cast<ReduceOp>(claim.op)));
+    text += fmt::format(" ({})", reduction_name(static_cast<ReduceOp>(claim.op)));
   }
   if (operation == Operation::broadcast) text += fmt::format(" (root {})", claim.root);
   return text;

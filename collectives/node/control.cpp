@@ -14,7 +14,9 @@
 #include <shoal/runtime/mpi_interop.hpp>
 #include <shoal/runtime/wait.hpp>
 
+#include "exact/exact.hpp"
 #include "transport.hpp"
+#include "tuning/current.hpp"
 
 namespace shoal {
 
@@ -94,6 +96,7 @@ NodeControl::NodeControl(const Communicator& comm)
     : group_(comm.name()),
       rank_(comm.rank()),
       ranks_(comm.size()),
+      stage_bytes_(tuned_parameter(Parameter::stage_bytes)),
       pointers_(static_cast<std::size_t>(comm.size())) {
   for (Rank rank = 0; rank < ranks_; ++rank) hosts_.push_back(comm.host_of(rank));
   // If the ranks share nodes is known to all alike; what else may go wrong is not.
@@ -131,7 +134,7 @@ NodeControl::~NodeControl() {
   // Each piece of memory counts the ranks that are done with it, in its owner's heap.
   for (std::size_t rank = 0; rank < stages_.size(); ++rank) {
     std::byte* stage = stages_[rank];
-    auto& closed = *reinterpret_cast<std::atomic<int>*>(stage + 2 * stage_bytes);
+    auto& closed = *reinterpret_cast<std::atomic<int>*>(stage + 2 * stage_bytes_);
     closed.fetch_add(1, std::memory_order_acq_rel);
     if (static_cast<Rank>(rank) == rank_) retired().add(stage, &closed, ranks_);
   }
@@ -209,7 +212,7 @@ void NodeControl::check_agreement() {
       return name_of_rank(who) + " called " +
              std::string(name_of(static_cast<Operation>(a.operation))) + " of " +
              std::to_string(a.count) + " " + std::string(name_of(static_cast<DType>(a.type))) +
-             " (" + std::string(name_of(static_cast<ReduceOp>(a.op))) + ", root " +
+             " (" + std::string(reduction_name(static_cast<ReduceOp>(a.op))) + ", root " +
              std::to_string(a.root) +
              (a.count == first.count && a.layout != first.layout ? ", other counts by rank)" : ")");
     };
@@ -245,8 +248,8 @@ void NodeControl::make_stages() {
   place.owner = -1;
   void* mine = nullptr;
   try {
-    mine = node_memory::allocate(2 * stage_bytes + apart);
-    new (static_cast<std::byte*>(mine) + 2 * stage_bytes) std::atomic<int>(0);
+    mine = node_memory::allocate(2 * stage_bytes_ + apart);
+    new (static_cast<std::byte*>(mine) + 2 * stage_bytes_) std::atomic<int>(0);
     place = *node_memory::locate(mine);
   } catch (const Error&) {
     // The others must hear of it before anyone gives up.
@@ -268,7 +271,7 @@ void NodeControl::make_stages() {
 std::byte* NodeControl::stage_of(Rank rank, Index chunk) {
   if (stages_.empty()) make_stages();
   return stages_[static_cast<std::size_t>(rank)] +
-         static_cast<Bytes>((chunks_ + chunk) % 2) * stage_bytes;
+         static_cast<Bytes>((chunks_ + chunk) % 2) * stage_bytes_;
 }
 
 }  // namespace shoal

@@ -38,11 +38,11 @@ struct Announcement {
 /// slot, with release stores; the others poll it. No lock, no system call.
 class NodeControl {
  public:
-  /// Data of up to this size travels in the slot itself: all ranks read more, but meet only once,
+  /// Data of up to this size has room in the slot itself: all ranks read more, but meet only once,
   /// which counts where they share cores.
   static constexpr Bytes inline_bytes = 8 << 10;
-  /// Size of one of the two halves of a rank's staging area: two fit the second-level cache.
-  static constexpr Bytes stage_bytes = 256 << 10;
+  /// Size of one of the two halves of a rank's staging area (Parameter::stage_bytes).
+  Bytes stage_bytes() const noexcept { return stage_bytes_; }
 
   /// Collective (through MPI). usable() says whether the ranks of `comm` can meet this way.
   /// The wait for the others is bounded.
@@ -98,6 +98,7 @@ class NodeControl {
   const std::string group_;
   const Rank rank_;
   const int ranks_;
+  const Bytes stage_bytes_;
   std::vector<std::string> hosts_;
   const char* operation_ = "collective";
   Block* block_ = nullptr;

@@ -12,6 +12,7 @@
 #include "node/staged.hpp"
 #include "reduce/reduce.hpp"
 #include "transport.hpp"
+#include "tuning/parameters.hpp"
 
 namespace shoal {
 namespace {
@@ -148,7 +149,7 @@ Way announce_and_choose(NodeControl& control, const Call& call, const Announceme
 
 // Whether the data goes through the slots; alike on all ranks.
 bool goes_inline(NodePath path, Bytes bytes) {
-  return bytes <= NodeControl::inline_bytes && path != NodePath::staged;
+  return bytes <= parameter(Parameter::inline_bytes) && path != NodePath::staged;
 }
 
 // Announces with the data in the slot; false if some rank declines.
@@ -350,7 +351,7 @@ bool node_all_to_all(const Call& call, NodePath path) {
     return true;
   }
   // A stage holds a piece of the block for every other rank, one after the other.
-  const Bytes piece = std::max<Bytes>(1, NodeControl::stage_bytes / static_cast<Bytes>(ranks));
+  const Bytes piece = std::max<Bytes>(1, control.stage_bytes() / static_cast<Bytes>(ranks));
   const Bytes longest = static_cast<Bytes>(traffic.longest()) * element;
   const auto chunks = static_cast<Index>((longest + piece - 1) / piece);
   const bool stream = 2 * call.bytes() >= stream_threshold();

@@ -23,7 +23,7 @@ StagedAllReduce::StagedAllReduce(const Call& call, NodeControl& control)
       ranks_(call.comm->size()),
       me_(call.comm->rank()),
       element_(size_of(call.type)),
-      per_chunk_(static_cast<Index>(NodeControl::stage_bytes / element_)),
+      per_chunk_(static_cast<Index>(control.stage_bytes() / element_)),
       chunks_(ceil_of(call.count, per_chunk_)),
       stream_(outgrows_caches(call.bytes())),
       per_block_(static_cast<Index>(block_bytes / element_)),
@@ -104,7 +104,7 @@ void staged_reduce_scatter(const Call& call, NodeControl& control) {
   const Rank me = call.comm->rank();
   const Bytes element = size_of(call.type);
   const std::vector<Index> starts = starts_of(call.counts);
-  const Index lines = static_cast<Index>(NodeControl::stage_bytes / 64) / ranks;
+  const Index lines = static_cast<Index>(control.stage_bytes() / 64) / ranks;
   const Index piece = std::max<Index>(1, lines) * static_cast<Index>(64 / element);
   const Index longest = *std::max_element(call.counts.begin(), call.counts.end());
   const Index chunks = ceil_of(longest, piece);
@@ -150,7 +150,7 @@ void staged_all_gather(const Call& call, NodeControl& control) {
   const std::vector<Index> starts = starts_of(call.counts);
   const bool stream = outgrows_caches(call.bytes());
   const Index longest = *std::max_element(call.counts.begin(), call.counts.end());
-  const auto piece = static_cast<Index>(NodeControl::stage_bytes / element);
+  const auto piece = static_cast<Index>(control.stage_bytes() / element);
   const Index chunks = ceil_of(longest, piece);
   const auto bytes_of = [&](Rank rank, Index chunk) {
     const Index left = call.counts[static_cast<std::size_t>(rank)] - chunk * piece;
@@ -184,7 +184,7 @@ void staged_broadcast(const Call& call, NodeControl& control) {
   // quarter is short enough, and few meetings.
   constexpr Bytes least = 32 << 10;
   const auto piece = static_cast<Index>(
-      std::clamp<Bytes>(call.bytes() / 4 / 64 * 64, least, NodeControl::stage_bytes));
+      std::clamp<Bytes>(call.bytes() / 4 / 64 * 64, least, control.stage_bytes()));
   const Index chunks = ceil_of(static_cast<Index>(call.bytes()), piece);
   const auto bytes_of = [&](Index chunk) {
     return static_cast<Bytes>(std::min(piece, static_cast<Index>(call.bytes()) - chunk * piece));

@@ -8,7 +8,7 @@
 namespace shoal {
 
 /// outputs = reduction of inputs, element by element, combined in the order of the inputs; an
-/// output may be one of the inputs. An average divides by `ranks`. `stream`: write past the caches.
+/// output may be one of the inputs. `op` may be exact_sum or exact_avg (exact/exact.hpp). An average divides by `ranks`. `stream`: write past the caches.
 void reduce_elements(const void* const* inputs, int input_count, void* const* outputs,
                      int output_count, Index count, DType type, ReduceOp op, int ranks,
                      bool stream);
@@ -26,6 +26,8 @@ void finish_average(void* data, Index count, DType type, ReduceOp op, int ranks)
 /// whatever the pointers.
 void copy_elements(void* to, const void* from, Bytes bytes);
 
+/// A copy that writes past the caches if `to` starts on a cache line.
+void stream_elements(void* to, const void* from, Bytes bytes);
 /// The same for a piece of something larger, of which the caller knows whether it outgrows the caches.
 void copy_piece(void* to, const void* from, Bytes bytes, bool stream);
 

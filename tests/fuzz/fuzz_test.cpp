@@ -19,6 +19,7 @@
 
 #include <nlohmann/json.hpp>
 
+#include <shoal/collectives/tuning.hpp>
 #include <shoal/models/dataset.hpp>
 #include <shoal/models/export.hpp>
 #include <shoal/models/model_checkpoint.hpp>
@@ -331,6 +332,41 @@ TEST_F(Fuzz, TokenFiles) {
         for (const std::int32_t id : inputs) ASSERT_TRUE(id >= 0 && id < 100);
         for (const std::int32_t id : targets) ASSERT_TRUE(id >= 0 && id < 100);
       }
+    }
+  });
+}
+
+// A table that is taken can be written and read again, and everything in it makes sense.
+TEST_F(Fuzz, TuningTable) {
+  TuningTable table;
+  table.provenance = {{"processor", "P"}, {"date", "2026-05-31T12:00:00Z"}};
+  table.within_node = Network{1e-6, 1e-10, 2e-10};
+  table.between_nodes = Network{3e-5, 8e-9, 2e-10};
+  table.parameters = {{Parameter::stage_bytes, 131072}, {Parameter::inline_bytes, 256}};
+  for (const Operation operation : all_operations) {
+    const std::string name(algorithms(operation).front()->name());
+    table.entries.push_back({{operation, 4, 1, Memory::node_shared},
+                             {{8, name, {{name, 0.5}, {"mpi", 1.25}}}, {32, name, {}}}});
+  }
+  const std::string whole = table.text();
+  table.entries.resize(1);
+  run({whole, table.text(), TuningTable{}.text()}, [](const std::string& input) {
+    const TuningTable taken = TuningTable::parse(input);
+    EXPECT_EQ(TuningTable::parse(taken.text()).text(), taken.text());
+    for (const auto& level : {taken.within_node, taken.between_nodes}) {
+      EXPECT_TRUE(!level || (level->alpha > 0 && level->beta > 0 && level->gamma > 0));
+    }
+    for (const auto& [which, value] : taken.parameters) {
+      EXPECT_TRUE(value >= limits_of(which).first && value <= limits_of(which).second);
+    }
+    for (const TuningTable::Entry& entry : taken.entries) {
+      EXPECT_GE(entry.group.nodes, 1);
+      EXPECT_GE(entry.group.ranks, entry.group.nodes);
+      for (const TuningTable::Point& point : entry.points) {
+        EXPECT_EQ(find_algorithm(entry.group.operation, point.algorithm).name(), point.algorithm);
+      }
+      EXPECT_EQ(taken.find(entry.group)->group.operation, entry.group.operation);
+      static_cast<void>(TuningTable::nearest(entry, 100));
     }
   });
 }

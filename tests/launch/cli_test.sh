@@ -64,7 +64,8 @@ rejects 'rounds' "$shoal" bench checkpoint --rounds 0
 rejects 'fp8' "$shoal" bench checkpoint --dtype fp8
 
 # Help, for 80 columns.
-for sub in '' train generate info bench 'bench checkpoint' run doctor checkpoint 'checkpoint info' \
+for sub in '' train generate info bench 'bench checkpoint' 'bench collectives' 'bench allreduce' \
+  tune run doctor checkpoint 'checkpoint info' \
   'checkpoint verify' 'checkpoint export' lab 'lab up' 'lab run' 'lab status' 'lab calibrate'; do
   # shellcheck disable=SC2086
   accepts 'help' "$shoal" $sub --help

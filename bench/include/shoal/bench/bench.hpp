@@ -1,9 +1,11 @@
 // The bench suite: each table has a column for the peer and one for the bound.
 #pragma once
 
+#include <functional>
 #include <string>
 #include <vector>
 
+#include <shoal/collectives/tuning.hpp>
 #include <shoal/runtime/buffer.hpp>
 #include <shoal/runtime/communicator.hpp>
 #include <shoal/runtime/dtype.hpp>
@@ -12,23 +14,33 @@
 
 namespace shoal::bench {
 
-/// All-reduce against MPI_Allreduce on the same buffers.
-struct AllReduceOptions {
+/// Collectives against the MPI library's own on the same buffers, and against other libraries.
+struct CollectivesOptions {
+  /// Names of operations (registry.hpp); "all" is every one.
+  std::vector<std::string> operations = {"all"};
   Bytes min_bytes = 8;
   Bytes max_bytes = Bytes{64} << 20;
   DType dtype = DType::f32;
   ReduceOp op = ReduceOp::sum;
-  /// Names from the registry; "auto" is the library's own choice, "all" every one that applies.
-  std::vector<std::string> algorithms = {"auto"};
+  /// Names from the registry; "auto" is the library's own choice, "reproducible" that for
+  /// CollectiveOptions::reproducible, "all" these two and every algorithm that applies.
+  std::vector<std::string> algorithms = {"all"};
   Memory memory = Memory::node_shared;
   double seconds_per_size = 0.5;  ///< time to spend on a size, about
-  std::string json;               ///< file for the results; empty: none
+  /// "gloo", "mpich": beside MPI, where they are installed; "auto" is both, "none" neither.
+  std::vector<std::string> peers = {"none"};
+  /// Of a link between nodes, in bytes a second and one direction; 0: measured.
+  double link_bytes_per_second = 0;
+  std::string json;  ///< file for the results; empty: none
+  std::string plot;  ///< file for a picture of them, SVG or PNG by its ending; empty: none
 };
 
-/// Sizes from min_bytes to max_bytes in steps of four. Prints a row for each size and algorithm on
-/// rank 0. The bound is the memory traffic: all ranks at once copy as many bytes as the buffer has.
+/// Sizes from min_bytes to max_bytes in steps of four; a size is that of the longer of input and
+/// output. Prints a row for each operation, size and algorithm on rank 0. The bound is what cannot be
+/// avoided: all ranks at once read and write as much memory as the operation must (measured, in turns
+/// with the rest), and between nodes the bytes that must cross a node's link. Results are checked.
 /// Collective. Throws UsageError for options that make no sense, Error for a wrong result.
-void all_reduce(const Communicator& world, const AllReduceOptions& options);
+void collectives(const Communicator& world, const CollectivesOptions& options);
 
 /// A product C[m×n] = A[m×k]·B[n×k]ᵀ.
 struct GemmShape {
@@ -74,5 +86,19 @@ struct CheckpointOptions {
 /// The bound is the same ten steps without a checkpoint. Prints the cost as a share of these.
 /// Collective. Throws UsageError for options that make no sense.
 void checkpoint(const Communicator& world, const CheckpointOptions& options);
+
+/// What a tuning table is measured for.
+struct TuneOptions {
+  Bytes max_bytes = Bytes{16} << 20;  ///< largest size, where it does not take too long
+  double seconds_per_size = 0.03;     ///< for an algorithm at a size, about
+  /// Called on rank 0 as the work goes on: steps done, of how many, and what is measured now.
+  std::function<void(int, int, const std::string&)> progress;
+};
+
+/// Measures the ranks of `world`: the figures of the cost model within a node and between nodes, the
+/// parameters, and for groups of 2, 4, 8, ... ranks on one node and of 2, 4, 8, ... nodes the times of
+/// all algorithms of all operations by size. Collective; the result is whole on rank 0. Throws
+/// UsageError if there is one rank only.
+TuningTable tune(const Communicator& world, const TuneOptions& options);
 
 }  // namespace shoal::bench

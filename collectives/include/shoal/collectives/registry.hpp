@@ -55,7 +55,8 @@ struct Network {
   int per_node = 1;       ///< ranks of the node that has most of them
 };
 
-/// Typical figures for the ranks of `comm`: one node, or Gigabit Ethernet between nodes.
+/// Figures for the ranks of `comm`: those that shoal tune has measured (tuning.hpp), or else typical
+/// ones of one node, or of Gigabit Ethernet between nodes.
 Network typical_network(const Communicator& comm);
 
 /// A way to do one collective.
@@ -71,6 +72,9 @@ class Algorithm {
   virtual std::string_view source() const noexcept = 0;
   /// Empty if it can do this call; otherwise why not. Answers alike on every rank.
   virtual std::string why_not(const Call& call) const = 0;
+  /// True if it hands the inputs of all ranks to the reduction at once, in the order of ranks, and no
+  /// partial results: then CollectiveOptions::reproducible may use it.
+  virtual bool reproduces() const noexcept { return false; }
   /// Predicted time for `bytes` of data over `ranks` ranks, which lie on network.nodes nodes.
   virtual Seconds cost(Bytes bytes, int ranks, const Network& network) const noexcept = 0;
   /// Does it. Call only if why_not(call) is empty.
@@ -79,7 +83,7 @@ class Algorithm {
 
 /// All algorithms of an operation. MPI's own is called "mpi": it is the reference, never the automatic
 /// choice. That is: on one node node_shared, or node_staged where a rank's buffer is private; between
-/// nodes the cheapest by its cost.
+/// nodes what the tuning table says (tuning.hpp), or else the cheapest by its cost.
 const std::vector<const Algorithm*>& algorithms(Operation operation);
 /// By name. Throws UsageError that lists the names.
 const Algorithm& find_algorithm(Operation operation, std::string_view name);

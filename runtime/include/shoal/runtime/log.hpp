@@ -7,10 +7,14 @@ namespace shoal::log {
 
 enum class Level { debug, info, warning, error };
 
-/// Lines below this level are dropped. Default: info, or the environment variable SHOAL_LOG
-/// (debug, info, warning, error).
+/// Lines below this level are dropped. Default: info, or the environment variable SHOAL_LOG: a level
+/// (debug, info, warning, error), topics (see wants()), or both, separated by commas.
 void set_level(Level level) noexcept;
 Level level() noexcept;
+
+/// Whether SHOAL_LOG names this topic, which is told of by info() only then: "collectives" (which
+/// algorithm a collective takes, and why).
+bool wants(std::string_view topic) noexcept;
 
 /// Write one line to standard error. `info` and `warning` speak once for the run (rank 0 only);
 /// `debug` and `error` name the rank and speak on every rank.

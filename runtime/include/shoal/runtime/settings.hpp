@@ -30,6 +30,10 @@ struct Settings {
   bool background = true;
   /// Whether the ranks compare their calls before each collective.
   bool check = false;
+  /// Whether all sums are to be reproducible (CollectiveOptions::reproducible).
+  bool reproducible = false;
+  /// The file with the tuning table; empty: the user's (default_tuning_path()); "off": none.
+  std::string tuning;
   /// The folder for the flight recorder's file; empty: not given; "off": no file.
   std::string flight_recorder;
   /// Ranks of each node, in turn, as which this machine poses to its ranks; empty: as what it is.

@@ -1,0 +1,340 @@
+// shoal bench collectives: the table, its rows for programs, and its picture.
+#include <algorithm>
+#include <cstdio>
+#include <fstream>
+#include <functional>
+#include <map>
+#include <optional>
+#include <string>
+
+#include <fmt/format.h>
+#include <shoal/bench/bench.hpp>
+#include <shoal/collectives/registry.hpp>
+#include <shoal/runtime/error.hpp>
+#include <shoal/runtime/runtime.hpp>
+
+#include "collectives/bound.hpp"
+#include "collectives/child.hpp"
+#include "collectives/contest.hpp"
+#include "collectives/peers.hpp"
+#include "collectives/plot.hpp"
+#include "report.hpp"
+#include "timing.hpp"
+
+namespace shoal::bench {
+namespace {
+
+constexpr const char* mpi_name = "mpi";
+constexpr double microseconds = 1e6;
+
+std::vector<Operation> operations_of(const std::vector<std::string>& names) {
+  std::vector<Operation> chosen;
+  for (const Operation operation : all_operations) {
+    const auto named = [&](const std::string& name) {
+      return name == "all" || name == name_of(operation);
+    };
+    if (std::any_of(names.begin(), names.end(), named)) chosen.push_back(operation);
+  }
+  for (const std::string& name : names) {
+    const auto is = [&](Operation operation) { return name == name_of(operation); };
+    if (name != "all" && std::none_of(std::begin(all_operations), std::end(all_operations), is)) {
+      throw UsageError("--ops", "there is no operation '" + name + "'",
+                       "choose of all_reduce, reduce_scatter, all_gather, broadcast, all_to_all, "
+                       "barrier, all");
+    }
+  }
+  return chosen;
+}
+
+// Names to try, and whether each must be possible.
+struct Wanted {
+  std::vector<std::string> names;
+  bool all = false;
+};
+
+Wanted algorithms_of(const CollectivesOptions& options, Operation operation) {
+  Wanted wanted;
+  for (const std::string& name : options.algorithms) {
+    if (name == "all") {
+      wanted.all = true;
+      wanted.names.insert(wanted.names.end(), {"auto", "reproducible"});
+      for (const Algorithm* algorithm : algorithms(operation)) {
+        if (algorithm->name() != mpi_name) wanted.names.emplace_back(algorithm->name());
+      }
+    } else {
+      wanted.names.push_back(name);
+    }
+  }
+  return wanted;
+}
+
+// Names that no chosen operation has are mistakes; one that only some have is left out elsewhere.
+void require_known(const CollectivesOptions& options, const std::vector<Operation>& operations) {
+  for (const std::string& name : options.algorithms) {
+    if (name == "all" || name == "auto" || name == "reproducible") continue;
+    std::optional<UsageError> unknown;
+    bool known = false;
+    for (const Operation operation : operations) {
+      try {
+        find_algorithm(operation, name);
+        known = true;
+      } catch (const UsageError& error) {
+        unknown = error;
+      }
+    }
+    if (!known && unknown) throw UsageError(*unknown);
+  }
+}
+
+std::string size_text(Bytes bytes) {
+  for (const auto& [unit, shift] : {std::pair{"G", 30}, {"M", 20}, {"K", 10}}) {
+    const Bytes size = Bytes{1} << shift;
+    if (bytes >= size && bytes % size == 0) return fmt::format("{}{}", bytes >> shift, unit);
+  }
+  return std::to_string(bytes);
+}
+
+// The whole bench, on all ranks; rank 0 speaks.
+class Bench {
+ public:
+  Bench(const Communicator& world, const CollectivesOptions& options)
+      : world_(world),
+        options_(options),
+        operations_(operations_of(options.operations)),
+        report_(world, options.json),
+        speaks_(world.rank() == 0) {
+    require_known(options, operations_);
+    require_plot_file();
+    peers_ = find_peers(world, options.peers);
+    link_ = measure_link(world);
+    if (options.link_bytes_per_second > 0) link_.bytes_per_second = options.link_bytes_per_second;
+  }
+
+  void run() {
+    if (speaks_ && !world_.on_one_node()) {
+      fmt::print("The slowest link between nodes: {:.1f} us, {:.1f} MB/s{}\n\n",
+                 link_.alpha * microseconds, link_.bytes_per_second / 1e6,
+                 options_.link_bytes_per_second > 0 ? " (as given)" : " (measured)");
+    }
+    for (const Operation operation : operations_) measure(operation);
+    if (speaks_) print_legend();
+    report_.write();
+    write_plot();
+  }
+
+ private:
+  std::vector<Bytes> sizes_for(Operation operation) const {
+    if (operation == Operation::barrier) return {0};
+    std::vector<Bytes> sizes;
+    Bytes least = size_of(options_.dtype);
+    if (operation != Operation::all_reduce && operation != Operation::broadcast) {
+      least *= static_cast<Bytes>(world_.size());
+    }
+    for (Bytes bytes = options_.min_bytes; bytes <= options_.max_bytes; bytes *= 4) {
+      if (bytes >= least) sizes.push_back(bytes);
+    }
+    return sizes;
+  }
+
+  void measure(Operation operation) {
+    const std::vector<Bytes> sizes = sizes_for(operation);
+    std::vector<std::map<Bytes, double>> peer_times;
+    for (const auto& peer : peers_) {
+      peer_times.push_back(peer->time(
+          {operation, options_.dtype, options_.op, options_.seconds_per_size / 4, sizes}));
+    }
+    if (speaks_) print_head(operation);
+    Panel panel;
+    panel.title = title(operation);
+    const Wanted wanted = algorithms_of(options_, operation);
+    for (const Bytes bytes : sizes) {
+      measure_size(operation, bytes, wanted, peer_times, panel);
+    }
+    if (speaks_) fmt::print("\n");
+    if (operation != Operation::barrier) panels_.push_back(std::move(panel));
+  }
+
+  void measure_size(Operation operation, Bytes bytes, const Wanted& wanted,
+                    const std::vector<std::map<Bytes, double>>& peer_times, Panel& panel) {
+    Contest contest(world_, operation, options_.dtype, options_.op, options_.memory, bytes);
+    const std::vector<std::string> apply = contest.those_that_apply(wanted.names);
+    if (apply.empty() && !wanted.all) {
+      // Says why, if it is the only one that was asked for.
+      for (const std::string& name : wanted.names) {
+        if (operations_.size() == 1) contest.run(name);
+      }
+    }
+    std::vector<std::function<void()>> calls;
+    calls.emplace_back([&] { contest.run(mpi_name); });
+    calls.emplace_back([&] { contest.move_memory(); });
+    for (const std::string& name : apply) calls.emplace_back([&] { contest.run(name); });
+    const std::vector<double> medians =
+        interleaved_medians(world_, calls, options_.seconds_per_size);
+    const double mpi = medians[0];
+    const double bound = operation == Operation::barrier && world_.on_one_node()
+                             ? 0
+                             : std::max(medians[1], wire_bound(operation, contest.bytes(), world_,
+                                                               link_));
+    std::vector<std::optional<double>> others;
+    for (const auto& times : peer_times) {
+      const auto found = times.find(bytes);
+      others.push_back(found == times.end() ? std::nullopt : std::optional(found->second));
+    }
+    for (std::size_t i = 0; i < apply.size(); ++i) {
+      contest.check(apply[i]);
+      const double seconds = medians[i + 2];
+      if (speaks_) print_row(contest.bytes(), apply[i], seconds, bound, mpi, others);
+      add_row(operation, contest.bytes(), apply[i], seconds, bound, mpi, others);
+      add_point(panel, apply[i], Series::Kind::ours, contest.bytes(), seconds);
+    }
+    add_point(panel, "MPI", Series::Kind::peer, contest.bytes(), mpi);
+    for (std::size_t i = 0; i < others.size(); ++i) {
+      if (others[i]) {
+        add_point(panel, peers_[i]->name(), Series::Kind::peer, contest.bytes(), *others[i]);
+      }
+    }
+    if (bound > 0) add_point(panel, "bound", Series::Kind::bound, contest.bytes(), bound);
+  }
+
+  std::string title(Operation operation) const {
+    std::string text(name_of(operation));
+    if (operation != Operation::barrier) text += fmt::format(" of {}", name_of(options_.dtype));
+    if (reduces(operation)) text += fmt::format(" ({})", name_of(options_.op));
+    text += fmt::format(" over {} rank{} on {} node{}", world_.size(),
+                        world_.size() == 1 ? "" : "s", world_.node_count(),
+                        world_.node_count() == 1 ? "" : "s");
+    if (operation != Operation::barrier) {
+      text += options_.memory == Memory::local ? ", local memory" : ", node-shared memory";
+    }
+    return text;
+  }
+
+  void print_head(Operation operation) const {
+    fmt::print("{}\n{:>7} {:<20} {:>10} {:>10} {:>7} {:>6}", title(operation), "bytes", "algorithm",
+               "time us", "bound us", "/bound", "MPI");
+    for (const auto& peer : peers_) fmt::print(" {:>6}", peer->name());
+    fmt::print("\n");
+  }
+
+  void print_row(Bytes bytes, const std::string& algorithm, double seconds, double bound,
+                 double mpi, const std::vector<std::optional<double>>& others) const {
+    fmt::print("{:>7} {:<20.20} {:>10.2f}", size_text(bytes), algorithm, seconds * microseconds);
+    if (bound > 0) {
+      fmt::print(" {:>10.2f} {:>7}", bound * microseconds, ratio(seconds / bound));
+    } else {
+      fmt::print(" {:>10} {:>7}", "-", "-");
+    }
+    fmt::print(" {:>6}", ratio(mpi / seconds));
+    for (const auto& other : others) fmt::print(" {:>6}", other ? ratio(*other / seconds) : "-");
+    fmt::print("\n");
+    std::fflush(stdout);
+  }
+
+  // "0.87", "12.3", "1234".
+  static std::string ratio(double value) {
+    return fmt::format("{:.{}f}", value, value < 9.995 ? 2 : value < 99.95 ? 1 : 0);
+  }
+
+  void add_row(Operation operation, Bytes bytes, const std::string& algorithm, double seconds,
+               double bound, double mpi, const std::vector<std::optional<double>>& others) {
+    Row row;
+    row.op = name_of(operation);
+    row.bytes = bytes;
+    row.algorithm = algorithm;
+    row.median_us = seconds * microseconds;
+    row.peer = "MPI (" + Runtime::mpi_version() + ")";
+    row.peer_us = mpi * microseconds;
+    if (bound > 0) row.bound_us = bound * microseconds;
+    row.notes = {{"dtype", std::string(name_of(options_.dtype))},
+                 {"reduce_op", std::string(name_of(options_.op))},
+                 {"memory", options_.memory == Memory::local ? "local" : "node_shared"},
+                 {"nodes", std::to_string(world_.node_count())}};
+    for (std::size_t i = 0; i < others.size(); ++i) {
+      if (others[i]) row.more[peers_[i]->title() + " us"] = *others[i] * microseconds;
+    }
+    report_.add(std::move(row));
+  }
+
+  static void add_point(Panel& panel, const std::string& name, Series::Kind kind, Bytes bytes,
+                        double seconds) {
+    auto series = std::find_if(panel.series.begin(), panel.series.end(),
+                               [&](const Series& known) { return known.name == name; });
+    if (series == panel.series.end()) {
+      panel.series.push_back({name, kind, {}});
+      series = panel.series.end() - 1;
+    }
+    series->points.emplace_back(static_cast<double>(bytes), seconds);
+  }
+
+  void print_legend() const {
+    fmt::print("Times are medians of the slowest rank; results were checked. On the right:\n"
+               "how many times as long MPI ({})",
+               Runtime::mpi_version());
+    for (const auto& peer : peers_) fmt::print(",\n{}", peer->title());
+    fmt::print(" takes.\n");
+    fmt::print("Bound: all ranks at once read and write the memory that they must{}.\n",
+               world_.on_one_node() ? "" : ",\nor the bytes that a node's link must carry");
+    fmt::print("MPI took turns with each row in the same process{}.\n",
+               peers_.empty() ? "" : ", the others ran just before");
+  }
+
+  // The SVG, whether or not it is only a step to a PNG.
+  std::string svg_path() const { return options_.plot + (as_png() ? ".svg" : ""); }
+  bool as_png() const { return options_.plot.ends_with(".png"); }
+
+  // Before minutes are spent on what cannot be written.
+  void require_plot_file() const {
+    if (options_.plot.empty()) return;
+    std::string problem;
+    if (speaks_ && !std::ofstream(svg_path())) problem = "cannot write " + svg_path();
+    if (speaks_ && problem.empty() && as_png()) {
+      const ChildResult asked = run_child({"rsvg-convert", "--version"}, Seconds(60), true);
+      if (!asked.good) problem = "rsvg-convert, which makes PNG of SVG: " + asked.problem;
+    }
+    problem = text_of_rank_0(world_, problem);
+    if (!problem.empty()) {
+      throw UsageError("--plot", problem, "name a file in a folder that exists, ending in .svg");
+    }
+  }
+
+  void write_plot() const {
+    if (options_.plot.empty()) return;
+    std::string problem;
+    if (speaks_) {
+      std::ofstream file(svg_path());
+      file << plot_svg(panels_);
+      file.close();
+      if (!file) problem = "cannot write " + svg_path();
+      if (problem.empty() && as_png()) {
+        const ChildResult made =
+            run_child({"rsvg-convert", "-o", options_.plot, svg_path()}, Seconds(60), true);
+        if (!made.good) problem = "rsvg-convert: " + made.problem;
+        std::remove(svg_path().c_str());
+      }
+    }
+    problem = text_of_rank_0(world_, problem);
+    if (!problem.empty()) throw Error("--plot", problem);
+  }
+
+  const Communicator& world_;
+  const CollectivesOptions& options_;
+  std::vector<Operation> operations_;
+  Report report_;
+  bool speaks_;
+  std::vector<std::unique_ptr<Peer>> peers_;
+  Link link_;
+  std::vector<Panel> panels_;
+};
+
+}  // namespace
+
+void collectives(const Communicator& world, const CollectivesOptions& options) {
+  if (options.min_bytes > options.max_bytes) {
+    throw UsageError("bench collectives",
+                     fmt::format("the smallest size, {}, is more than the largest, {}",
+                                 options.min_bytes, options.max_bytes));
+  }
+  Bench(world, options).run();
+}
+
+}  // namespace shoal::bench

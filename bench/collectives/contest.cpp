@@ -1,0 +1,161 @@
+#include "collectives/contest.hpp"
+
+#include <algorithm>
+#include <cmath>
+#include <cstring>
+
+#include <fmt/format.h>
+#include <shoal/collectives/collectives.hpp>
+#include <shoal/runtime/error.hpp>
+
+#include "elements.hpp"
+
+namespace shoal::bench {
+
+bool reduces(Operation operation) noexcept {
+  return operation == Operation::all_reduce || operation == Operation::reduce_scatter;
+}
+
+bool sums_rounded(Operation operation, DType type, ReduceOp op) noexcept {
+  return reduces(operation) && is_floating(type) && (op == ReduceOp::sum || op == ReduceOp::avg);
+}
+
+Contest::Contest(const Communicator& comm, Operation operation, DType type, ReduceOp op,
+                 Memory memory, Bytes bytes)
+    : comm_(comm), operation_(operation), type_(type), op_(op) {
+  const Index wanted = std::max<Index>(1, static_cast<Index>(bytes / size_of(type)));
+  each_ = std::max<Index>(1, wanted / comm.size());
+  const bool whole = operation == Operation::all_reduce || operation == Operation::broadcast;
+  count_ = operation == Operation::barrier ? 0 : whole ? wanted : each_ * comm.size();
+  in_ = Storage(static_cast<Bytes>(in_count()) * size_of(type), memory);
+  out_ = Storage(static_cast<Bytes>(out_count()) * size_of(type), memory);
+  for (Index i = 0; i < in_count(); ++i) {
+    set_element(in_.data(), i, type, input_at(comm.rank(), i));
+  }
+}
+
+Index Contest::in_count() const noexcept {
+  switch (operation_) {
+    case Operation::all_gather: return each_;
+    case Operation::broadcast: return comm_.rank() == 0 ? count_ : 0;
+    default: return count_;
+  }
+}
+
+Index Contest::out_count() const noexcept {
+  return operation_ == Operation::reduce_scatter ? each_ : count_;
+}
+
+// Small whole numbers that every type has; where nothing is added they differ by rank and place.
+double Contest::input_at(Rank rank, Index index) const {
+  return reduces(operation_) ? test_value(rank, index)
+                             : static_cast<double>((Index{rank} * 37 + index) % 101);
+}
+
+double Contest::expected_at(Index index) const {
+  switch (operation_) {
+    case Operation::all_reduce: return expected_value(comm_.size(), index, type_, op_);
+    case Operation::reduce_scatter:
+      return expected_value(comm_.size(), comm_.rank() * each_ + index, type_, op_);
+    case Operation::all_gather: return input_at(static_cast<Rank>(index / each_), index % each_);
+    case Operation::broadcast: return input_at(0, index);
+    case Operation::all_to_all:
+      return input_at(static_cast<Rank>(index / each_), comm_.rank() * each_ + index % each_);
+    case Operation::barrier: break;
+  }
+  return 0;
+}
+
+void Contest::run(const std::string& algorithm) {
+  CollectiveOptions how;
+  if (algorithm == "reproducible") {
+    how.reproducible = true;
+  } else if (algorithm != "auto") {
+    how.algorithm = algorithm;
+  }
+  switch (operation_) {
+    case Operation::all_reduce:
+      return all_reduce(comm_, in_.data(), out_.data(), count_, type_, op_, how);
+    case Operation::reduce_scatter:
+      return reduce_scatter(comm_, in_.data(), out_.data(), each_, type_, op_, how);
+    case Operation::all_gather:
+      return all_gather(comm_, in_.data(), each_, out_.data(), type_, how);
+    case Operation::broadcast:
+      // The root's data must still be there at the next call, so it lies in the input.
+      return broadcast(comm_, comm_.rank() == 0 ? in_.data() : out_.data(), count_, type_, 0, how);
+    case Operation::all_to_all:
+      return all_to_all(comm_, in_.data(), out_.data(), each_, type_, how);
+    case Operation::barrier: return barrier(comm_, how);
+  }
+}
+
+void Contest::move_memory() {
+  const Bytes block = static_cast<Bytes>(each_) * size_of(type_);
+  switch (operation_) {
+    case Operation::all_reduce:
+    case Operation::all_to_all:
+      // All inputs are read once and all outputs written once, whoever does it.
+      std::memcpy(out_.data(), in_.data(), bytes());
+      break;
+    case Operation::reduce_scatter: {
+      std::memcpy(out_.data(), in_.data(), block);
+      // The rest is only read: a word a line brings it in.
+      std::uint64_t sum = 0;
+      for (Bytes at = block; at + sizeof sum <= bytes(); at += 64) {
+        std::uint64_t word = 0;
+        std::memcpy(&word, in_.data() + at, sizeof word);
+        sum += word;
+      }
+      volatile std::uint64_t kept = sum;
+      static_cast<void>(kept);
+      break;
+    }
+    case Operation::all_gather:
+      for (Rank rank = 0; rank < comm_.size(); ++rank) {
+        std::memcpy(out_.data() + static_cast<Bytes>(rank) * block, in_.data(), block);
+      }
+      break;
+    case Operation::broadcast:
+      // The root's data, read once, may come from a cache: what is left is the writing.
+      if (comm_.rank() != 0) std::memset(out_.data(), 1, bytes());
+      break;
+    case Operation::barrier: break;
+  }
+}
+
+void Contest::check(const std::string& algorithm) {
+  if (operation_ == Operation::barrier) return;
+  std::memset(out_.data(), 0x7f, out_.bytes());
+  run(algorithm);
+  if (operation_ == Operation::broadcast && comm_.rank() == 0) {
+    std::memcpy(out_.data(), in_.data(), bytes());
+  }
+  Index wrong = count_;
+  for (Index i = 0; i < out_count() && wrong == count_; ++i) {
+    const double expected = expected_at(i);
+    const double got = element(out_.data(), i, type_);
+    if (!(std::abs(got - expected) <= tolerance(type_, expected))) wrong = i;
+  }
+  all_reduce(comm_, &wrong, &wrong, 1, DType::i64, ReduceOp::min);
+  if (wrong == count_) return;
+  throw Error("bench " + std::string(name_of(operation_)),
+              fmt::format("{} on {} bytes: element {} is wrong on some rank", algorithm, bytes(),
+                          wrong),
+              "report this");
+}
+
+std::vector<std::string> Contest::those_that_apply(const std::vector<std::string>& names) {
+  std::vector<std::string> apply;
+  for (const std::string& name : names) {
+    if (name == "reproducible" && !sums_rounded(operation_, type_, op_)) continue;
+    try {
+      run(name);
+      apply.push_back(name);
+    } catch (const Error&) {
+      // Buffers that are not shared, ranks on several nodes: known to all ranks alike.
+    }
+  }
+  return apply;
+}
+
+}  // namespace shoal::bench

@@ -1,0 +1,53 @@
+// One collective at one size: its buffers, the calls that compete on them, and the right result.
+#pragma once
+
+#include <string>
+#include <vector>
+
+#include <shoal/bench/bench.hpp>
+#include <shoal/collectives/registry.hpp>
+#include <shoal/runtime/buffer.hpp>
+#include <shoal/runtime/communicator.hpp>
+
+namespace shoal::bench {
+
+/// Buffers of one operation and size, and the calls on them. Every rank makes the same one.
+class Contest {
+ public:
+  /// `bytes`: of the longer of input and output, rounded to equal blocks of at least an element.
+  Contest(const Communicator& comm, Operation operation, DType type, ReduceOp op, Memory memory,
+          Bytes bytes);
+
+  /// Runs the operation with an algorithm of the registry, "auto" or "reproducible".
+  void run(const std::string& algorithm);
+  /// Reads and writes as much memory as this rank must at least.
+  void move_memory();
+  /// Runs it once more on a poisoned output. Throws Error on all ranks if the result is wrong on any.
+  void check(const std::string& algorithm);
+  /// Those of `names` that can do this call here, alike on all ranks.
+  std::vector<std::string> those_that_apply(const std::vector<std::string>& names);
+
+  /// Of the longer of input and output.
+  Bytes bytes() const noexcept { return static_cast<Bytes>(count_) * size_of(type_); }
+
+ private:
+  double input_at(Rank rank, Index index) const;
+  double expected_at(Index index) const;
+  Index in_count() const noexcept;
+  Index out_count() const noexcept;
+
+  const Communicator& comm_;
+  Operation operation_;
+  DType type_;
+  ReduceOp op_;
+  Index each_;   // of a block, where there is one for each rank
+  Index count_;  // of the longer of input and output
+  Storage in_, out_;
+};
+
+/// True if the operation combines elements.
+bool reduces(Operation operation) noexcept;
+/// True if `algorithm` "reproducible" means something for these.
+bool sums_rounded(Operation operation, DType type, ReduceOp op) noexcept;
+
+}  // namespace shoal::bench

@@ -1,0 +1,53 @@
+#!/bin/sh
+# collectives_test.sh SHOAL: shoal bench collectives gives its table, its JSON and its picture.
+shoal=$1
+. "$(dirname "$0")/../launch/expect.sh"
+
+bench() {
+  "$mpirun" -n 3 --bind-to none "$shoal" bench collectives --seconds-per-size 0.001 "$@"
+}
+
+# Wrong words: one line, status 2, before anything is measured.
+rejects 'sum_it_up.*all_reduce' bench --ops sum_it_up
+rejects 'ringg.*rabenseifner' bench --ops all_reduce --algorithms ringg
+rejects 'peer.*telegraph' bench --peers telegraph
+rejects 'size' bench --sizes 8:x
+rejects 'smallest' bench --sizes 64:8
+rejects 'smallest size is 0' bench --sizes 0:8
+rejects 'nowhere.*ends? in .svg|nowhere.*ending in .svg' bench --plot nowhere/plot.svg
+rejects 'nowhere' bench --json nowhere/table.json
+
+# Every operation, every algorithm; results are checked by the bench itself.
+accepts '^ *64 .*rabenseifner' bench --sizes 64:4K --json table.json --plot plot.svg
+wide=$(printf '%s\n' "$output" | awk 'length($0) > 80')
+[ -z "$wide" ] || fail "the table is wider than 80 columns: $wide"
+for operation in all_reduce reduce_scatter all_gather broadcast all_to_all barrier; do
+  printf '%s\n' "$output" | grep -q "^$operation .*over 3 ranks on 1 node" || fail "no $operation"
+  grep -q "\"op\": \"$operation\"" table.json || fail "no $operation in the JSON"
+done
+printf '%s\n' "$output" | grep -q '^ *64 *reproducible ' || fail "no reproducible sums"
+rows=$(printf '%s\n' "$output" | grep -Ec '^ +[0-9]+K? +[a-z_]+ +[0-9.]+ ')
+objects=$(grep -c '"median_us"' table.json)
+[ "$rows" -eq "$objects" ] || fail "$rows rows, but $objects objects in the JSON"
+[ "$(grep -c '<polyline' plot.svg)" -gt 40 ] || fail "the picture lacks curves"
+[ "$(grep -c 'class="title"' plot.svg)" -eq 5 ] || fail "the picture has not five rows of panels"
+tail -n 1 plot.svg | grep -q '^</svg>$' || fail "the picture is cut off"
+grep -Eq 'nan|inf' plot.svg && fail "the picture has places that are no numbers"
+
+accepts '^ *4092 *ring ' bench --ops all_gather --sizes 4K --algorithms ring --dtype bf16 --memory local
+accepts 'over 3 ranks' "$mpirun" -n 3 --bind-to none "$shoal" bench allreduce --min-bytes 64 \
+  --max-bytes 64 --algorithm all --seconds 0.001
+accepts 'over 1 rank on' "$shoal" bench collectives --sizes 64 --seconds-per-size 0.001
+
+# A peer that is not there is said to be missing; one that is has a column.
+for peer in gloo mpich; do
+  run bench --ops all_reduce --sizes 64:256 --algorithms auto --peers $peer
+  if [ "$status" -eq 0 ]; then
+    printf '%s\n' "$output" | grep -Eqi "time us .* $peer\$" || fail "no column for $peer"
+    printf '%s\n' "$output" | grep -Eq '^ *64 *auto .* [0-9.]+ +[0-9.]+$' || fail "no time of $peer"
+  else
+    printf '%s\n' "$output" | grep -q "^shoal: --peers $peer: " || fail "$peer is missing, but why?"
+  fi
+done
+
+finish
