@@ -29,7 +29,7 @@ constexpr const char* collectives_description =
     "turns with the rest; between nodes the bytes that a node's link must carry.\n"
     "\n"
     "  shoal run -n 2 -- bench collectives --peers auto --plot collectives.svg\n"
-    "  shoal run -n 2 -- bench collectives --ops all_reduce --sizes 8:1M --algorithms auto";
+    "  shoal run -n 2 -- bench collectives --ops all_reduce --sizes 8:1M";
 
 constexpr const char* all_reduce_description =
     "All-reduce alone: collectives --ops all_reduce, without other libraries.";
@@ -177,7 +177,7 @@ class BenchCommand : public Command {
                     "comma separated (all)")
         ->type_name("LIST")
         ->delimiter(',');
-    add(app, "--sizes", sizes_, "MIN:MAX", "from and to, in steps of four");
+    add(app, "--sizes", sizes_, "RANGE", "FROM:TO, in steps of four");
     app->add_option("--peers", collectives_.peers,
                     "gloo, mpich, comma separated; auto: those installed; none (none)")
         ->type_name("LIST")

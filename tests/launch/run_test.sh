@@ -31,7 +31,7 @@ prints "mpirun $root-n 512 --oversubscribe --map-by slot --bind-to none --mca mp
 # A lost host is noticed by mpirun and its daemons after the ranks' watch has spoken.
 alive="--mca oob_tcp_keepalive_time 35 --mca oob_tcp_keepalive_intvl 1 --mca oob_tcp_keepalive_probes 3"
 # Hosts: slots given, a file with comments, ranks a host, threads; environment goes along.
-forward="-x PATH -x SHOAL_SOURCE -x SHOAL_TIMEOUT -x SHOAL_WORK"
+forward="-x PATH -x SHOAL_SOURCE -x SHOAL_TIMEOUT -x SHOAL_TUNING -x SHOAL_WORK"
 [ -z "${SHOAL_TEST_SEED:-}" ] || unset SHOAL_TEST_SEED
 run env SHOAL_SILENCE=2.5 "$shoal" run --dry-run --hosts n1:4,n2:2 -- true
 printf '%s\n' "$output" | grep -q 'keepalive_time 8 ' || fail "does not wait for the watch"
