@@ -27,7 +27,7 @@ over 'PASSED' "$collectives" \
 if printf '%s\n' "$output" | grep -q FAILED; then fail "a test failed"; fi
 
 # The automatic choice gives the right sum at every size that the bench takes.
-over '16777216 auto' shoal bench allreduce --min-bytes 16 --max-bytes 16M --seconds 0.05
+over ' 16M auto ' shoal bench allreduce --algorithm auto --min-bytes 16 --max-bytes 16M --seconds 0.05
 run "$shoal" lab down --name "$lab"
 [ "$status" -eq 0 ] || fail "down ends with $status"
 nothing_left "$lab"
