@@ -33,7 +33,6 @@ Recorder& recorder() {
 
 std::atomic<bool> active{false};
 std::atomic<std::int64_t> communication_ns{0};
-std::atomic<std::int64_t> overlapped_ns{0};
 thread_local int communication_depth = 0;
 thread_local bool beside = false;
 
@@ -68,8 +67,11 @@ Span::~Span() {
   if (start_ns_ == 0) return;
   const std::int64_t duration = now_ns() - start_ns_;
   if (category_ == Category::communication) {
-    (beside ? overlapped_ns : communication_ns).fetch_add(duration, std::memory_order_relaxed);
-    if (beside) category_ = Category::overlapped;
+    if (beside) {
+      category_ = Category::overlapped;
+    } else {
+      communication_ns.fetch_add(duration, std::memory_order_relaxed);
+    }
   }
   if (!active.load(std::memory_order_relaxed)) return;
   Recorder& to = recorder();
@@ -88,10 +90,6 @@ void start() {
 
 Seconds communication_time() noexcept {
   return std::chrono::nanoseconds(communication_ns.load(std::memory_order_relaxed));
-}
-
-Seconds overlapped_time() noexcept {
-  return std::chrono::nanoseconds(overlapped_ns.load(std::memory_order_relaxed));
 }
 
 void work_beside() noexcept { beside = true; }

@@ -73,7 +73,7 @@ void reduce_exactly(const void* const* inputs, int input_count, void* const* out
     for (int j = 0; j < output_count; ++j) {
       auto* out = static_cast<std::byte*>(outputs[j]) + first * size;
       if (stream) {
-        stream_elements(out, result.data(), length * size);
+        copy_piece(out, result.data(), length * size, true);
       } else {
         std::memcpy(out, result.data(), length * size);
       }

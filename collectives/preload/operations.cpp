@@ -31,18 +31,16 @@ Group* ranks_of(MPI_Comm comm) {
 // 0.5 µs against 0.75 up to 512 bytes, 1.05 against 0.8 from 1 KiB on).
 constexpr Bytes least_to_stage = 1 << 10;
 
-enum class Outcome { done, failed, declined };
-
-// Does the call unless a rank declines. `can`: this one does not.
-Outcome take_over(MPI_Comm comm, const Call& call, bool can, NodeCollective collective,
-                  Tally& tally) {
+// Does the call; nothing if a rank declines, this one unless it `can`. The code is what MPI returns.
+std::optional<int> take_over(MPI_Comm comm, const Call& call, bool can, NodeCollective collective,
+                             Tally& tally) {
   try {
-    if (!collective(call, can ? NodePath::any : NodePath::declined)) return Outcome::declined;
+    if (!collective(call, can ? NodePath::any : NodePath::declined)) return std::nullopt;
     tally.taken();
-    return Outcome::done;
+    return MPI_SUCCESS;
   } catch (const std::exception& error) {
     fail(comm, error.what());
-    return Outcome::failed;
+    return MPI_ERR_OTHER;
   }
 }
 
@@ -76,15 +74,7 @@ std::optional<int> all_reduce(const void* in, void* out, int count, MPI_Datatype
   call.count = static_cast<Index>(count) * reduction->parts;
   call.type = reduction->type;
   call.op = reduction->op;
-  switch (take_over(comm, call, true, node_all_reduce, tally)) {
-    case Outcome::done:
-      return MPI_SUCCESS;
-    case Outcome::failed:
-      return MPI_ERR_OTHER;
-    case Outcome::declined:
-      break;
-  }
-  return std::nullopt;
+  return take_over(comm, call, true, node_all_reduce, tally);
 }
 
 // `counts` has `stride` 1, or 0 if one count is every rank's.
@@ -117,18 +107,11 @@ std::optional<int> reduce_scatter(Function function, const void* in, void* out, 
     call.in = out;
     call.out = bytes_at(out, static_cast<Bytes>(starts_of(call.counts)[me]) * size_of(call.type));
   }
-  switch (take_over(comm, call, true, node_reduce_scatter, tally)) {
-    case Outcome::done:
-      if (in_place && call.counts[me] > 0) {
-        std::memmove(out, call.out, static_cast<Bytes>(call.counts[me]) * size_of(call.type));
-      }
-      return MPI_SUCCESS;
-    case Outcome::failed:
-      return MPI_ERR_OTHER;
-    case Outcome::declined:
-      break;
+  const std::optional<int> code = take_over(comm, call, true, node_reduce_scatter, tally);
+  if (code == MPI_SUCCESS && in_place && call.counts[me] > 0) {
+    std::memmove(out, call.out, static_cast<Bytes>(call.counts[me]) * size_of(call.type));
   }
-  return std::nullopt;
+  return code;
 }
 
 std::optional<int> all_gather(const void* in, int in_count, MPI_Datatype in_type, void* out,
@@ -145,15 +128,7 @@ std::optional<int> all_gather(const void* in, int in_count, MPI_Datatype in_type
   call.out = out;
   const bool can = out != MPI_IN_PLACE && is_plain(out_type) &&
                    (in_place || (is_plain(in_type) && bytes_of(in_count, in_type) == bytes));
-  switch (take_over(comm, call, can, node_all_gather, tally)) {
-    case Outcome::done:
-      return MPI_SUCCESS;
-    case Outcome::failed:
-      return MPI_ERR_OTHER;
-    case Outcome::declined:
-      break;
-  }
-  return std::nullopt;
+  return take_over(comm, call, can, node_all_gather, tally);
 }
 
 std::optional<int> broadcast(void* data, int count, MPI_Datatype type, int root, MPI_Comm comm) {
@@ -168,15 +143,7 @@ std::optional<int> broadcast(void* data, int count, MPI_Datatype type, int root,
   call.out = data;
   call.count = static_cast<Index>(*bytes);
   call.root = root;
-  switch (take_over(comm, call, is_plain(type), node_broadcast, tally)) {
-    case Outcome::done:
-      return MPI_SUCCESS;
-    case Outcome::failed:
-      return MPI_ERR_OTHER;
-    case Outcome::declined:
-      break;
-  }
-  return std::nullopt;
+  return take_over(comm, call, is_plain(type), node_broadcast, tally);
 }
 
 std::optional<int> all_to_all(const void* in, int in_count, MPI_Datatype in_type, void* out,
@@ -193,15 +160,7 @@ std::optional<int> all_to_all(const void* in, int in_count, MPI_Datatype in_type
   call.out = out;
   const bool can = in != MPI_IN_PLACE && out != MPI_IN_PLACE && is_plain(out_type) &&
                    is_plain(in_type) && bytes_of(in_count, in_type) == bytes;
-  switch (take_over(comm, call, can, node_all_to_all, tally)) {
-    case Outcome::done:
-      return MPI_SUCCESS;
-    case Outcome::failed:
-      return MPI_ERR_OTHER;
-    case Outcome::declined:
-      break;
-  }
-  return std::nullopt;
+  return take_over(comm, call, can, node_all_to_all, tally);
 }
 
 std::optional<int> barrier(MPI_Comm comm) {
@@ -209,15 +168,7 @@ std::optional<int> barrier(MPI_Comm comm) {
   if (!is_open(comm)) return std::nullopt;
   Group* const group = ranks_of(comm);
   if (group == nullptr) return std::nullopt;
-  switch (take_over(comm, call_of(*group, Operation::barrier), true, node_barrier, tally)) {
-    case Outcome::done:
-      return MPI_SUCCESS;
-    case Outcome::failed:
-      return MPI_ERR_OTHER;
-    case Outcome::declined:
-      break;
-  }
-  return std::nullopt;
+  return take_over(comm, call_of(*group, Operation::barrier), true, node_barrier, tally);
 }
 
 }  // namespace

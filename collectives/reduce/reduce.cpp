@@ -73,22 +73,11 @@ void reduce_into(void* into, const void* from, Index count, DType type, ReduceOp
   reduce_elements(inputs, 2, outputs, 1, count, type, op, 1, false);
 }
 
-void reduce_onto(void* into, const void* from, Index count, DType type, ReduceOp op) {
-  if (op == ReduceOp::avg) op = ReduceOp::sum;
-  const void* inputs[] = {from, into};
-  void* outputs[] = {into};
-  reduce_elements(inputs, 2, outputs, 1, count, type, op, 1, false);
-}
-
 void finish_average(void* data, Index count, DType type, ReduceOp op, int ranks) {
   if (op != ReduceOp::avg) return;
   const void* inputs[] = {data};
   void* outputs[] = {data};
   reduce_elements(inputs, 1, outputs, 1, count, type, op, ranks, false);
-}
-
-void stream_elements(void* to, const void* from, Bytes bytes) {
-  table().stream_copy(to, from, bytes);
 }
 
 void copy_elements(void* to, const void* from, Bytes bytes) {

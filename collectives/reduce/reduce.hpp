@@ -8,16 +8,14 @@
 namespace shoal {
 
 /// outputs = reduction of inputs, element by element, combined in the order of the inputs; an
-/// output may be one of the inputs. `op` may be exact_sum or exact_avg (exact/exact.hpp). An average divides by `ranks`. `stream`: write past the caches.
+/// output may be one of the inputs. `op` may be exact_sum or exact_avg (exact/exact.hpp). An average
+/// divides by `ranks`. `stream`: write past the caches.
 void reduce_elements(const void* const* inputs, int input_count, void* const* outputs,
                      int output_count, Index count, DType type, ReduceOp op, int ranks,
                      bool stream);
 
 /// into = into op from. An average is summed only: see finish_average.
 void reduce_into(void* into, const void* from, Index count, DType type, ReduceOp op);
-
-/// into = from op into: as reduce_into, with the operands in the other order.
-void reduce_onto(void* into, const void* from, Index count, DType type, ReduceOp op);
 
 /// Divides the sum at `data` by `ranks` if `op` is an average.
 void finish_average(void* data, Index count, DType type, ReduceOp op, int ranks);
@@ -26,9 +24,7 @@ void finish_average(void* data, Index count, DType type, ReduceOp op, int ranks)
 /// whatever the pointers.
 void copy_elements(void* to, const void* from, Bytes bytes);
 
-/// A copy that writes past the caches if `to` starts on a cache line.
-void stream_elements(void* to, const void* from, Bytes bytes);
-/// The same for a piece of something larger, of which the caller knows whether it outgrows the caches.
+/// The same for a piece of something larger: the caller says whether it is written past the caches.
 void copy_piece(void* to, const void* from, Bytes bytes, bool stream);
 
 /// From how many bytes on, touched by one rank in one operation, data is written past the caches.

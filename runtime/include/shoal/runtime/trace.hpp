@@ -35,8 +35,6 @@ void start();
 /// Time this process has spent in communication spans since it started, those of threads that work
 /// beside the computing one not counted.
 Seconds communication_time() noexcept;
-/// The same of the threads that work beside it.
-Seconds overlapped_time() noexcept;
 /// From now on communication spans of the calling thread are `overlapped`.
 void work_beside() noexcept;
 
