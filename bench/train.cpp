@@ -28,13 +28,13 @@ double summed_peak(const Communicator& world, const std::string& type) {
   return peak;
 }
 
-struct Measured {
+struct Speed {
   double step_ms = 0;
   double comm_share = 0;
 };
 
-Measured measure(const Communicator& world, const Mesh& mesh, const TrainConfig& config,
-                 const models::GptConfig& model, int steps) {
+Speed measure_speed(const Communicator& world, const Mesh& mesh, const TrainConfig& config,
+                    const models::GptConfig& model, int steps) {
   const models::Dataset data = random_tokens(model);
   models::TrainOptions options;
   options.model = model;
@@ -86,8 +86,8 @@ void train(const Communicator& world, const TrainOptions& options) {
       const TrainConfig& config = train_config(name);
       models::GptConfig model = config.model;
       model.precision = train_precision(type);
-      const Measured measured =
-          measure(world, mesh, config, model, options.steps > 0 ? options.steps : config.steps);
+      const Speed measured = measure_speed(world, mesh, config, model,
+                                           options.steps > 0 ? options.steps : config.steps);
       const auto tokens = static_cast<double>(config.batch_size * model.block_size);
       const double operations =
           tokens * models::training_flops_per_token(model, model.block_size);

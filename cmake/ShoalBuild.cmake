@@ -25,10 +25,28 @@ target_compile_options(shoal_compile_options INTERFACE
   $<$<CXX_COMPILER_ID:GNU>:-Wno-restrict>  # GCC 12 warns of its own std::string (bug 105329)
   $<$<BOOL:${SHOAL_WARNINGS_AS_ERRORS}>:-Werror>)
 
+# shoal_compile_by_folder(<target>): with SHOAL_UNITY_BUILD the sources of one folder are compiled as
+# one, since most of the time to build Shoal goes into reading headers again and again. Names at file
+# level must so be unique within a folder, also in unnamed namespaces.
+function(shoal_compile_by_folder target)
+  set_target_properties(${target} PROPERTIES
+    UNITY_BUILD ${SHOAL_UNITY_BUILD} UNITY_BUILD_MODE GROUP)
+  if(SHOAL_UNITY_BUILD AND CMAKE_CXX_COMPILER_ID STREQUAL "GNU")
+    target_compile_options(${target} PRIVATE -Wno-subobject-linkage)  # takes a source for a header
+  endif()
+  get_target_property(sources ${target} SOURCES)
+  foreach(source IN LISTS sources)
+    get_filename_component(folder ${source} DIRECTORY)
+    string(REPLACE "/" "_" folder "in_${folder}")
+    set_source_files_properties(${source} PROPERTIES UNITY_GROUP ${folder})
+  endforeach()
+endfunction()
+
 # shoal_add_library(<folder name> <sources...>): the library target of one folder, as
 # shoal::<folder name>, with its public headers under <folder>/include.
 function(shoal_add_library name)
   add_library(shoal_${name} ${ARGN})
+  shoal_compile_by_folder(shoal_${name})
   add_library(shoal::${name} ALIAS shoal_${name})
   target_include_directories(shoal_${name}
     PUBLIC $<BUILD_INTERFACE:${CMAKE_CURRENT_SOURCE_DIR}/include> $<INSTALL_INTERFACE:include>

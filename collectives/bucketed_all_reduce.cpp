@@ -11,7 +11,7 @@
 namespace shoal {
 namespace {
 
-constexpr const char* operation = "bucketed all_reduce";
+constexpr const char* bucketed = "bucketed all_reduce";
 
 std::string text_of(const Block& block) {
   return "[" + std::to_string(block.begin) + ", " + std::to_string(block.end()) + ")";
@@ -25,8 +25,8 @@ void check_pieces(std::span<const Block> pieces, Index count) {
   for (const Block& piece : sorted) {
     if (piece.size == 0) continue;
     if (piece.size < 0 || piece.begin < end || piece.end() > count) {
-      throw Error(operation, "the piece " + text_of(piece) + " overlaps another, or is out of the " +
-                                 std::to_string(count) + " elements");
+      throw Error(bucketed, "the piece " + text_of(piece) + " overlaps another, or is out of the " +
+                                std::to_string(count) + " elements");
     }
     end = piece.end();
   }
@@ -49,7 +49,7 @@ BucketedAllReduce::BucketedAllReduce(const Communicator& comm, void* data, Index
       buckets_of_(pieces.size()),
       is_ready_(pieces.size(), false) {
   check_pieces(pieces, count);
-  if (options.bucket_bytes < 1) throw Error(operation, "buckets of 0 bytes");
+  if (options.bucket_bytes < 1) throw Error(bucketed, "buckets of 0 bytes");
   if (!background_) return;
   const auto most = static_cast<Index>(options.bucket_bytes / size_of(type));
   const Index buckets = std::max<Index>(1, count / std::max<Index>(1, most));
@@ -82,9 +82,9 @@ BucketedAllReduce::BucketedAllReduce(const Communicator& comm, void* data, Index
 
 void BucketedAllReduce::ready(std::size_t piece) {
   if (piece >= is_ready_.size() || is_ready_[piece]) {
-    throw Error(operation, "piece " + std::to_string(piece) + " of " +
-                               std::to_string(is_ready_.size()) +
-                               (piece < is_ready_.size() ? " is ready already" : " is not there"),
+    throw Error(bucketed,
+                "piece " + std::to_string(piece) + " of " + std::to_string(is_ready_.size()) +
+                    (piece < is_ready_.size() ? " is ready already" : " is not there"),
                 "finish() begins a new round");
   }
   under_way_ = true;

@@ -76,7 +76,7 @@ class Model {
 
 Model& model_of(const Communicator& comm) { return comm.extension<Model>(); }
 
-flight::Call record_of(const Call& call) {
+flight::Call call_record(const Call& call) {
   flight::Call record;
   record.operation = name_of(call.operation).data();
   record.count = call.operation == Operation::barrier ? -1 : call.count;
@@ -143,7 +143,7 @@ void run_reproducibly(const Call& asked, const CollectiveOptions& options, fligh
 void run_collective(const Call& call, const CollectiveOptions& options) {
   const trace::Span span(name_of(call.operation).data(), trace::Category::communication,
                          call.bytes());
-  flight::Scope record(*call.comm, record_of(call));
+  flight::Scope record(*call.comm, call_record(call));
   if (must_reproduce(call, options)) return run_reproducibly(call, options, record);
   if (options.algorithm.empty()) {
     if (why_no_node_path(call).empty()) {

@@ -12,7 +12,7 @@
 namespace shoal::launch {
 namespace {
 
-constexpr const char* description =
+constexpr const char* about_bench =
     "Measures this machine against the peer and against the bound.\n"
     "\n"
     "  shoal run -n 2 -- bench collectives\n"
@@ -77,7 +77,7 @@ Bytes parse_bytes(const std::string& text) {
 class BenchCommand : public Command {
  public:
   void add_to(CLI::App& program) override {
-    app_ = program.add_subcommand("bench", description);
+    app_ = program.add_subcommand("bench", about_bench);
     app_->require_subcommand(1);
     add_collectives();
     add_all_reduce();

@@ -17,14 +17,12 @@
 namespace shoal::launch {
 namespace {
 
-void print_row(const std::string& label, const std::string& text) {
-  launch::print_row(label, text, 12);
-}
+void print_part(const std::string& label, const std::string& text) { print_row(label, text, 12); }
 
 using Json = nlohmann::ordered_json;
 namespace fs = std::filesystem;
 
-constexpr const char* description =
+constexpr const char* about_checkpoint =
     "Looks into checkpoints, checks them, hands them on.\n"
     "\n"
     "  shoal checkpoint info out\n"
@@ -94,20 +92,20 @@ std::string tokenizer_text(const std::string& state) {
 
 void print_info(const Checkpoint& checkpoint, bool with_tensors) {
   const Metadata& metadata = checkpoint.metadata();
-  print_row("checkpoint", checkpoint.path().string());
-  print_row("step", std::to_string(checkpoint.step()));
-  print_row("mesh", checkpoint.mesh().empty() ? "not said" : checkpoint.mesh());
-  if (metadata.count("model.architecture") > 0) print_row("model", model_text(checkpoint));
+  print_part("checkpoint", checkpoint.path().string());
+  print_part("step", std::to_string(checkpoint.step()));
+  print_part("mesh", checkpoint.mesh().empty() ? "not said" : checkpoint.mesh());
+  if (metadata.count("model.architecture") > 0) print_part("model", model_text(checkpoint));
   if (metadata.count("tokenizer") > 0) {
-    print_row("tokenizer", tokenizer_text(checkpoint.text("tokenizer")));
+    print_part("tokenizer", tokenizer_text(checkpoint.text("tokenizer")));
   }
   Bytes bytes = 0;
   for (const auto& [name, tensor] : checkpoint.tensors()) bytes += bytes_of(tensor);
-  print_row("tensors", fmt::format("{}, {}", checkpoint.tensors().size(), size_text(bytes)));
+  print_part("tensors", fmt::format("{}, {}", checkpoint.tensors().size(), size_text(bytes)));
   std::string label = "files";
   for (const Checkpoint::FileInfo& file : checkpoint.files()) {
-    print_row(label, fmt::format("{:<26} {:>9}  xxh64 {:016x}", file.name, size_text(file.bytes),
-                                 file.xxh64));
+    print_part(label, fmt::format("{:<26} {:>9}  xxh64 {:016x}", file.name, size_text(file.bytes),
+                                  file.xxh64));
     label.clear();
   }
   std::string flags;
@@ -116,7 +114,7 @@ void print_info(const Checkpoint& checkpoint, bool with_tensors) {
     if (name.rfind(prefix, 0) != 0) continue;
     flags += (flags.empty() ? "--" : " --") + name.substr(prefix.size()) + "=" + plain_text(value);
   }
-  if (!flags.empty()) print_row("flags", flags);
+  if (!flags.empty()) print_part("flags", flags);
   if (!with_tensors) return;
   fmt::print("\n");
   for (const auto& [name, tensor] : checkpoint.tensors()) {
@@ -127,7 +125,7 @@ void print_info(const Checkpoint& checkpoint, bool with_tensors) {
 class CheckpointCommand : public Command {
  public:
   void add_to(CLI::App& program) override {
-    app_ = program.add_subcommand("checkpoint", description);
+    app_ = program.add_subcommand("checkpoint", about_checkpoint);
     app_->require_subcommand(1);
     info_ = add("info", "Prints what a checkpoint holds.");
     info_->add_flag("--tensors", tensors_, "name every tensor, with type and shape");

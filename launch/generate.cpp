@@ -14,7 +14,7 @@
 namespace shoal::launch {
 namespace {
 
-constexpr const char* description =
+constexpr const char* about_generate =
     "Lets a trained model continue a text.\n"
     "\n"
     "  shoal generate --checkpoint out --prompt \"To be\"\n"
@@ -24,7 +24,7 @@ constexpr const char* description =
 class GenerateCommand : public Command {
  public:
   void add_to(CLI::App& program) override {
-    app_ = program.add_subcommand("generate", description);
+    app_ = program.add_subcommand("generate", about_generate);
     const auto add = [&](const char* name, auto& value, const char* type, const char* text) {
       return app_->add_option(name, value, text)->type_name(type)->capture_default_str();
     };

@@ -7,7 +7,7 @@
 namespace shoal::launch {
 namespace {
 
-constexpr std::size_t columns = 80;
+constexpr std::size_t help_columns = 80;
 constexpr std::size_t first_column = 28;
 
 // Words of `text` from column `indent` on; the cursor is at `column`.
@@ -17,7 +17,7 @@ std::string wrapped(const std::string& text, std::size_t column, std::size_t ind
   std::string word;
   bool fresh = true;
   while (words >> word) {
-    if (!fresh && column + 1 + word.size() >= columns) {
+    if (!fresh && column + 1 + word.size() >= help_columns) {
       out += '\n' + std::string(indent, ' ');
       column = indent;
       fresh = true;

@@ -20,13 +20,11 @@
 namespace shoal::launch {
 namespace {
 
-void print_row(const std::string& label, const std::string& text) {
-  launch::print_row(label, text, 14);
-}
+void print_fact(const std::string& label, const std::string& text) { print_row(label, text, 14); }
 
 using Json = nlohmann::ordered_json;
 
-constexpr const char* description =
+constexpr const char* about_info =
     "Shows what the runtime sees.\n"
     "\n"
     "Ranks, hosts and cores, MPI and its transport, the libraries and instruction sets behind the "
@@ -99,41 +97,41 @@ Json collect(const Communicator& world) {
 
 void print_table(const Json& info) {
   const auto text = [&](const char* key) { return info[key].get<std::string>(); };
-  print_row("shoal", fmt::format("{} ({}, {})", text("version"), text("revision"), text("build")));
-  print_row("ranks", fmt::format("{} on {} host{}, {} thread{} each", info["ranks"].get<int>(),
-                                 info["nodes"].size(), info["nodes"].size() == 1 ? "" : "s",
-                                 info["threads_per_rank"].get<int>(),
-                                 info["threads_per_rank"].get<int>() == 1 ? "" : "s"));
-  print_row("mesh", text("mesh") + " (default, for a model of 12 heads)");
-  print_row("mpi", text("mpi"));
-  if (!text("transport").empty()) print_row("transport", text("transport"));
-  print_row("shared memory", text("node_shared_memory"));
-  print_row("kernels", text("kernels") + " (processor: " + text("processor_features") + ")");
-  print_row("gemm fp32", text("gemm_fp32"));
-  print_row("gemm bf16", text("gemm_bf16"));
-  print_row("gemm int8", text("gemm_int8"));
+  print_fact("shoal", fmt::format("{} ({}, {})", text("version"), text("revision"), text("build")));
+  print_fact("ranks", fmt::format("{} on {} host{}, {} thread{} each", info["ranks"].get<int>(),
+                                  info["nodes"].size(), info["nodes"].size() == 1 ? "" : "s",
+                                  info["threads_per_rank"].get<int>(),
+                                  info["threads_per_rank"].get<int>() == 1 ? "" : "s"));
+  print_fact("mesh", text("mesh") + " (default, for a model of 12 heads)");
+  print_fact("mpi", text("mpi"));
+  if (!text("transport").empty()) print_fact("transport", text("transport"));
+  print_fact("shared memory", text("node_shared_memory"));
+  print_fact("kernels", text("kernels") + " (processor: " + text("processor_features") + ")");
+  print_fact("gemm fp32", text("gemm_fp32"));
+  print_fact("gemm bf16", text("gemm_bf16"));
+  print_fact("gemm int8", text("gemm_int8"));
   for (const Json& node : info["nodes"]) {
     const auto number = [&](const char* key) { return node[key].get<int>(); };
     const auto bytes = [&](const char* key) { return bytes_text(node[key].get<Bytes>()); };
-    print_row("host", node["host"].get<std::string>() + ": rank" +
-                          (node["ranks"].size() == 1 ? " " : "s ") +
-                          ranges(node["ranks"].get<std::vector<Rank>>()));
-    print_row("", node["processor"].get<std::string>());
-    print_row("", fmt::format("{} socket{}, {} NUMA node{}, {} cores, {} threads ({} usable)",
-                              number("packages"), number("packages") == 1 ? "" : "s",
-                              number("numa_nodes"), number("numa_nodes") == 1 ? "" : "s",
-                              number("cores"), number("threads"), number("usable_threads")));
-    print_row("", fmt::format("L1d {}, L2 {}, L3 {}, memory {}", bytes("l1d_bytes"),
-                              bytes("l2_bytes"), bytes("l3_bytes"), bytes("memory_bytes")));
+    print_fact("host", node["host"].get<std::string>() + ": rank" +
+                           (node["ranks"].size() == 1 ? " " : "s ") +
+                           ranges(node["ranks"].get<std::vector<Rank>>()));
+    print_fact("", node["processor"].get<std::string>());
+    print_fact("", fmt::format("{} socket{}, {} NUMA node{}, {} cores, {} threads ({} usable)",
+                               number("packages"), number("packages") == 1 ? "" : "s",
+                               number("numa_nodes"), number("numa_nodes") == 1 ? "" : "s",
+                               number("cores"), number("threads"), number("usable_threads")));
+    print_fact("", fmt::format("L1d {}, L2 {}, L3 {}, memory {}", bytes("l1d_bytes"),
+                               bytes("l2_bytes"), bytes("l3_bytes"), bytes("memory_bytes")));
     const double quota = node["cpu_quota"].get<double>();
-    if (quota > 0) print_row("", fmt::format("limited to {:.1f} cores by its cgroup", quota));
+    if (quota > 0) print_fact("", fmt::format("limited to {:.1f} cores by its cgroup", quota));
   }
 }
 
 class InfoCommand : public Command {
  public:
   void add_to(CLI::App& program) override {
-    app_ = program.add_subcommand("info", description);
+    app_ = program.add_subcommand("info", about_info);
     app_->add_flag("--json", json_, "print JSON instead of a table");
   }
 

@@ -20,7 +20,7 @@
 namespace shoal::launch {
 namespace {
 
-constexpr const char* description =
+constexpr const char* about_lab =
     "Makes a cluster of hosts on this machine.\n"
     "\n"
     "  shoal lab up --hosts 8 --link 1gbit\n"
@@ -52,7 +52,7 @@ constexpr int most_hosts = 250;
 class LabCommand : public LocalCommand {
  public:
   void add_to(CLI::App& program) override {
-    app_ = program.add_subcommand("lab", description);
+    app_ = program.add_subcommand("lab", about_lab);
     app_->require_subcommand(1);
     add_up();
     add_run();

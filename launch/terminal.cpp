@@ -14,8 +14,6 @@
 namespace shoal::launch {
 namespace {
 
-constexpr int usual_width = 80;
-
 // 0 if `fd` is no terminal.
 int width_of(int fd) {
   if (isatty(fd) == 0) return 0;

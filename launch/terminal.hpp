@@ -3,6 +3,9 @@
 
 namespace shoal::launch {
 
+/// Columns where nobody says how many there are.
+inline constexpr int usual_width = 80;
+
 /// Width in columns of the terminal that shows this process's standard error; 0 if none does. Under
 /// mpirun or srun a rank writes into a pipe, and the launcher on the same host shows what comes out:
 /// then it is the launcher's terminal that counts.

@@ -25,7 +25,7 @@
 namespace shoal::launch {
 namespace {
 
-constexpr const char* description =
+constexpr const char* about_train =
     "Trains a GPT (GPT-2's architecture) on text.\n"
     "\n"
     "  mpirun -n 4 shoal train --data text.txt --n-layer 4 --n-head 4 \\\n"
@@ -88,7 +88,7 @@ void print_saved(const models::Trainer::Result& result) {
 class TrainCommand : public Command {
  public:
   void add_to(CLI::App& program) override {
-    app_ = program.add_subcommand("train", description);
+    app_ = program.add_subcommand("train", about_train);
     add_flags(*app_, flags_);
     app_->parse_complete_callback([this] { trace_file_ = flags_.trace; });
   }

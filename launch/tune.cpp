@@ -21,7 +21,7 @@ namespace {
 
 namespace fs = std::filesystem;
 
-constexpr const char* description =
+constexpr const char* about_tune =
     "Measures this cluster, so that the collectives choose by it.\n"
     "\n"
     "  shoal run -- tune                          this machine\n"
@@ -100,7 +100,7 @@ class TableFile {
 class TuneCommand : public Command {
  public:
   void add_to(CLI::App& program) override {
-    app_ = program.add_subcommand("tune", description);
+    app_ = program.add_subcommand("tune", about_tune);
     app_->add_option("--output", output_,
                      "the table (~/.config/shoal/tuning.json, where later runs look)")
         ->type_name("FILE");

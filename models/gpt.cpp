@@ -24,12 +24,11 @@ namespace {
 using trace::Category;
 using trace::Span;
 
-constexpr float norm_epsilon = 1e-5f;
 // Logits exist for this many rows at a time: a vocabulary is some fifty times wider than the model.
 constexpr Index logit_rows = 1024;
 constexpr std::uint32_t embedding_site = 1u << 29;
 
-GptConfig checked(const GptConfig& config, const Mesh& mesh) {
+GptConfig checked_config(const GptConfig& config, const Mesh& mesh) {
   check(config, mesh.axis("tp").size());
   return config;
 }
@@ -82,7 +81,7 @@ struct Gpt::Impl {
 };
 
 Gpt::Impl::Impl(const GptConfig& gpt_config, const Mesh& over, std::uint64_t seed)
-    : config(checked(gpt_config, over)),
+    : config(checked_config(gpt_config, over)),
       mesh(&over),
       layout(lay_out_parameters(config, over.axis("tp").size(), over.axis("tp").rank())),
       parameters(layout.size),

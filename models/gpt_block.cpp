@@ -8,8 +8,6 @@
 namespace shoal::models {
 namespace {
 
-constexpr float norm_epsilon = 1e-5f;
-
 const float* optional(const float* parameters, Index offset) {
   return offset < 0 ? nullptr : parameters + offset;
 }

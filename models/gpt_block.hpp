@@ -12,6 +12,8 @@
 
 namespace shoal::models {
 
+inline constexpr float norm_epsilon = 1e-5f;  // GPT-2's
+
 /// Where in the batch and in the random stream a pass is.
 struct Pass {
   Index batch = 0;

@@ -25,7 +25,7 @@ void require(bool holds, const char* flag, const std::string& value, const char*
   if (!holds) throw UsageError("training", std::string(flag) + " is " + value, cure);
 }
 
-void require_positive(std::int64_t value, const char* flag) {
+void require_positive_flag(std::int64_t value, const char* flag) {
   require(value >= 1, flag, std::to_string(value), "it must be at least 1");
 }
 
@@ -60,11 +60,11 @@ void check(const TrainOptions& options, const MeshShape& mesh) {
     }
   }
   check(options.model, mesh.size_of("tp"));
-  require_positive(options.batch_size, "--batch-size");
-  require_positive(options.grad_accum, "--grad-accum");
-  require_positive(options.max_iters, "--max-iters");
-  require_positive(options.eval_iters, "--eval-iters");
-  require_positive(options.keep_checkpoints, "--keep-checkpoints");
+  require_positive_flag(options.batch_size, "--batch-size");
+  require_positive_flag(options.grad_accum, "--grad-accum");
+  require_positive_flag(options.max_iters, "--max-iters");
+  require_positive_flag(options.eval_iters, "--eval-iters");
+  require_positive_flag(options.keep_checkpoints, "--keep-checkpoints");
   require(options.eval_interval >= 0, "--eval-interval", std::to_string(options.eval_interval),
           "it must be 0 (never) or more");
   require(options.checkpoint_interval >= 0, "--checkpoint-interval",

@@ -33,7 +33,7 @@
 #include "process_state.hpp"
 #include "start_alarm.hpp"
 #include "tuning_file.hpp"
-#include "watch.hpp"
+#include "watch/watch.hpp"
 
 namespace shoal {
 namespace {

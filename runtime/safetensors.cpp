@@ -14,7 +14,7 @@
 
 #include <nlohmann/json.hpp>
 
-#include "checkpoint_file.hpp"
+#include "checkpoint/file.hpp"
 #include "json_strict.hpp"
 
 static_assert(std::endian::native == std::endian::little, "safetensors are little endian");

@@ -1,6 +1,6 @@
-// MPI's own all_reduce, with whatever algorithm the MPI library chooses: the reference that ours are
-// compared with. Blocking, as a program without Shoal would call it; if a rank is gone
-// the watch ends it (runtime/watch.hpp).
+// MPI's own all_reduce, with whatever algorithm the MPI library chooses: the reference that ours
+// are compared with. Blocking, as a program without Shoal would call it; if a rank is gone the
+// watch ends it (runtime/watch/watch.hpp).
 #include <mpi.h>
 
 #include <shoal/runtime/mpi_interop.hpp>

@@ -3,14 +3,11 @@
 //
 // Cost: 2 flags·p a chunk; DRAM sees each byte of the user's buffers once in and once out.
 #include "algorithm.hpp"
+#include "node/cost.hpp"
 #include "node/node_collectives.hpp"
 
 namespace shoal {
 namespace {
-
-// A flag written by one core and seen by another.
-constexpr double flag_seconds = 0.2e-6;
-constexpr double memory_beta = 1.0 / 3e9;
 
 class NodeStaged final : public NamedAlgorithm {
  public:
@@ -18,7 +15,7 @@ class NodeStaged final : public NamedAlgorithm {
   std::string why_not(const Call& call) const override { return why_no_node_path(call); }
   bool reproduces() const noexcept override { return true; }
   Seconds cost(Bytes bytes, int ranks, const Network&) const noexcept override {
-    return Seconds(2 * ranks * flag_seconds + 2 * static_cast<double>(bytes) * memory_beta);
+    return node_cost::seconds(ranks, 2 * static_cast<double>(bytes), node_cost::staged_beta);
   }
   void run(const Call& call) const override { node_all_reduce(call, NodePath::staged); }
 };

@@ -2,20 +2,18 @@
 //
 // Cost: a flag written, p−1 seen.
 #include "algorithm.hpp"
+#include "node/cost.hpp"
 #include "node/node_collectives.hpp"
 
 namespace shoal {
 namespace {
-
-// A flag written by one core and seen by another.
-constexpr double flag_seconds = 0.2e-6;
 
 class NodeShared final : public NamedAlgorithm {
  public:
   using NamedAlgorithm::NamedAlgorithm;
   std::string why_not(const Call& call) const override { return why_no_node_path(call); }
   Seconds cost(Bytes, int ranks, const Network&) const noexcept override {
-    return Seconds(ranks * flag_seconds);
+    return Seconds(ranks * node_cost::flag_seconds);
   }
   void run(const Call& call) const override { node_barrier(call, NodePath::zero_copy); }
 };

@@ -2,21 +2,18 @@
 //
 // Cost: 2 flags·p + n·β of memory.
 #include "algorithm.hpp"
+#include "node/cost.hpp"
 #include "node/node_collectives.hpp"
 
 namespace shoal {
 namespace {
-
-// A flag written by one core and seen by another.
-constexpr double flag_seconds = 0.2e-6;
-constexpr double memory_beta = 1.0 / 8e9;
 
 class NodeShared final : public NamedAlgorithm {
  public:
   using NamedAlgorithm::NamedAlgorithm;
   std::string why_not(const Call& call) const override { return why_no_node_path(call); }
   Seconds cost(Bytes bytes, int ranks, const Network&) const noexcept override {
-    return Seconds(2 * ranks * flag_seconds + static_cast<double>(bytes) * memory_beta);
+    return node_cost::seconds(ranks, static_cast<double>(bytes), node_cost::shared_beta);
   }
   void run(const Call& call) const override { node_broadcast(call, NodePath::zero_copy); }
 };

@@ -21,7 +21,7 @@ namespace {
 
 using Json = nlohmann::ordered_json;
 
-constexpr const char* description =
+constexpr const char* about_doctor =
     "Checks the hosts of a job, and says what to do about what it finds.\n"
     "\n"
     "  shoal doctor --hosts node1,node2,node3\n"
@@ -34,7 +34,7 @@ constexpr const char* description =
 class DoctorCommand : public LocalCommand {
  public:
   void add_to(CLI::App& program) override {
-    app_ = program.add_subcommand("doctor", description);
+    app_ = program.add_subcommand("doctor", about_doctor);
     flags_.add_to(*app_);
     const char* group = "Measurement";
     app_->add_option("--seconds", seconds_, "for all pairs together")

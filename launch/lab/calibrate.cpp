@@ -23,7 +23,7 @@ namespace {
 
 constexpr Seconds cpu_time{0.8};
 constexpr Seconds start_up{0.3};  // for all processes to be in their hosts before they compute
-constexpr Seconds limit{60.0};
+constexpr Seconds task_limit{60.0};
 constexpr double good_enough = 0.9;
 
 void measure_cpu(const Lab& lab, std::vector<Delivered>& all) {
@@ -38,7 +38,7 @@ void measure_cpu(const Lab& lab, std::vector<Delivered>& all) {
     });
   }
   for (std::size_t i = 0; i < tasks.size(); ++i) {
-    const Task::Numbers rate = tasks[i].result(limit);
+    const Task::Numbers rate = tasks[i].result(task_limit);
     if (!rate.empty()) all[i].cpu = rate[0] / one_core;
   }
 }
@@ -91,8 +91,8 @@ void measure_link(const Lab& lab, int host, int peer, Delivered& delivered) {
     const LinkResult result = link_call(address, port, times);
     return Task::Numbers{result.bits_per_s, result.round_trip};
   });
-  const Task::Numbers in = calling.result(limit);
-  const Task::Numbers out = answering.result(limit);
+  const Task::Numbers in = calling.result(task_limit);
+  const Task::Numbers out = answering.result(task_limit);
   if (in.size() == 2) {
     delivered.in = in[0];
     delivered.latency = in[1] / 2;

@@ -71,7 +71,7 @@ Quota quota_of(double cores) {
   return {std::lround(cores * period), std::lround(period)};
 }
 
-void make_folder(const std::string& path) {
+void make_group(const std::string& path) {
   if (mkdir(path.c_str(), 0755) != 0) {
     throw Error("lab", "cannot make the control group " + path + ": " + std::strerror(errno),
                 errno == EEXIST ? "shoal lab down first" : "lab needs writable control groups");
@@ -152,7 +152,7 @@ void Cgroups::make(const std::string& lab, const std::string& host, const HostSp
     if (spec.memory) write_setting(cpu_ + "/cgroup.subtree_control", "+memory", cure);
   }
   const std::string cpu = group(cpu_, lab, host);
-  make_folder(cpu);
+  make_group(cpu);
   if (version_2_) {
     write_setting(cpu + "/cpu.weight", "100");
   } else {
@@ -174,7 +174,7 @@ void Cgroups::make(const std::string& lab, const std::string& host, const HostSp
   if (version_2_) {
     write_setting(memory + "/memory.max", bytes);
   } else {
-    make_folder(memory);
+    make_group(memory);
     write_setting(memory + "/memory.limit_in_bytes", bytes);
   }
 }

@@ -24,7 +24,7 @@
 namespace shoal::launch {
 namespace {
 
-constexpr const char* description =
+constexpr const char* about_run =
     "Starts a job over all cores of one machine or many.\n"
     "\n"
     "  shoal run -- train --data text.txt\n"
@@ -75,7 +75,7 @@ std::string list_of(const std::vector<std::string>& names) {
 class RunCommand : public LocalCommand {
  public:
   void add_to(CLI::App& program) override {
-    app_ = program.add_subcommand("run", description);
+    app_ = program.add_subcommand("run", about_run);
     program_ = &program;
     const char* group = "Ranks";
     const auto add = [&](const char* name, std::optional<int>& value, int most, const char* type,

@@ -12,7 +12,7 @@
 namespace shoal::launch {
 namespace {
 
-constexpr std::chrono::seconds patience{10};
+constexpr std::chrono::seconds answers_within{10};
 constexpr std::size_t most_nodes = 65536;
 
 std::optional<int> parse_count(std::string_view text) {
@@ -61,7 +61,7 @@ std::optional<SlurmAllocation> slurm_allocation() {
   if (job == nullptr || nodes == nullptr) return std::nullopt;
   SlurmAllocation allocation;
   allocation.job = job;
-  const Captured names = capture({"scontrol", "show", "hostnames", nodes}, patience);
+  const Captured names = capture({"scontrol", "show", "hostnames", nodes}, answers_within);
   if (names.status != 0) {
     throw Error("slurm",
                 "this is job " + allocation.job + ", but \"scontrol show hostnames\" fails: " +
@@ -102,12 +102,12 @@ std::set<std::string> parse_gone_nodes(std::string_view sinfo_text) {
 std::set<std::string> slurm_gone_nodes(const std::vector<Host>& hosts) {
   std::string names;
   for (const Host& host : hosts) names += (names.empty() ? "" : ",") + host.name;
-  const Captured said = capture({"sinfo", "-h", "-N", "-o", "%N %T", "-n", names}, patience);
+  const Captured said = capture({"sinfo", "-h", "-N", "-o", "%N %T", "-n", names}, answers_within);
   return said.status == 0 ? parse_gone_nodes(said.output) : std::set<std::string>();
 }
 
 bool srun_serves_pmix() {
-  const Captured list = capture({"srun", "--mpi=list"}, patience);
+  const Captured list = capture({"srun", "--mpi=list"}, answers_within);
   // Older ones write the list to standard error.
   return list.status == 0 && (list.output + list.errors).find("pmix") != std::string::npos;
 }

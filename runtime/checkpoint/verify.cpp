@@ -5,8 +5,8 @@
 #include <shoal/runtime/error.hpp>
 #include <shoal/runtime/safetensors.hpp>
 
-#include "checkpoint_file.hpp"
-#include "checkpoint_manifest.hpp"
+#include "checkpoint/file.hpp"
+#include "checkpoint/manifest.hpp"
 
 namespace shoal {
 namespace {

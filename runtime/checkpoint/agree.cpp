@@ -1,4 +1,4 @@
-#include "checkpoint_agree.hpp"
+#include "checkpoint/agree.hpp"
 
 #include <climits>
 #include <cstdint>
@@ -13,25 +13,25 @@
 namespace shoal {
 namespace {
 
-constexpr const char* operation = "checkpoint";
-constexpr flight::Call waiting{.operation = operation, .collective = false};
+constexpr const char* agreeing = "checkpoint";
+constexpr flight::Call waiting{.operation = agreeing, .collective = false};
 
 void finish(MPI_Request& request, const Communicator& comm) {
-  wait_for(request, operation, "the other ranks of " + comm.name());
+  wait_for(request, agreeing, "the other ranks of " + comm.name());
 }
 
 std::string broadcast_from(const Communicator& comm, Rank root, std::string text) {
   const flight::Scope record(comm, waiting);
   std::int64_t length = static_cast<std::int64_t>(text.size());
   MPI_Request request = MPI_REQUEST_NULL;
-  check_mpi(MPI_Ibcast(&length, 1, MPI_INT64_T, root, mpi_handle(comm), &request), operation);
+  check_mpi(MPI_Ibcast(&length, 1, MPI_INT64_T, root, mpi_handle(comm), &request), agreeing);
   finish(request, comm);
   text.resize(static_cast<std::size_t>(length));
   // In pieces, because MPI counts with an int.
   for (std::int64_t done = 0; done < length; done += INT_MAX) {
     const int piece = static_cast<int>(std::min<std::int64_t>(length - done, INT_MAX));
     check_mpi(MPI_Ibcast(text.data() + done, piece, MPI_CHAR, root, mpi_handle(comm), &request),
-              operation);
+              agreeing);
     finish(request, comm);
   }
   return text;
@@ -56,7 +56,8 @@ void together(const Communicator& comm, const std::function<void()>& work) {
   const int mine = text.empty() ? comm.size() : comm.rank();
   int first = 0;
   MPI_Request request = MPI_REQUEST_NULL;
-  check_mpi(MPI_Iallreduce(&mine, &first, 1, MPI_INT, MPI_MIN, mpi_handle(comm), &request), operation);
+  check_mpi(MPI_Iallreduce(&mine, &first, 1, MPI_INT, MPI_MIN, mpi_handle(comm), &request),
+            agreeing);
   finish(request, comm);
   if (first == comm.size()) return;
   text = broadcast_from(comm, first, (usage ? "u" : "e") + text);
@@ -75,8 +76,9 @@ std::vector<std::string> gather_texts(const Communicator& comm, const std::strin
   const int length = static_cast<int>(text.size());
   std::vector<int> lengths(root ? size : 0);
   MPI_Request request = MPI_REQUEST_NULL;
-  check_mpi(MPI_Igather(&length, 1, MPI_INT, lengths.data(), 1, MPI_INT, 0, mpi_handle(comm), &request),
-            operation);
+  check_mpi(
+      MPI_Igather(&length, 1, MPI_INT, lengths.data(), 1, MPI_INT, 0, mpi_handle(comm), &request),
+      agreeing);
   finish(request, comm);
 
   std::vector<int> offsets(lengths.size());
@@ -84,7 +86,7 @@ std::vector<std::string> gather_texts(const Communicator& comm, const std::strin
   std::string all(root ? static_cast<std::size_t>(offsets.back() + lengths.back()) : 0, '\0');
   check_mpi(MPI_Igatherv(text.data(), length, MPI_CHAR, all.data(), lengths.data(), offsets.data(),
                          MPI_CHAR, 0, mpi_handle(comm), &request),
-            operation);
+            agreeing);
   finish(request, comm);
 
   std::vector<std::string> texts;

@@ -10,8 +10,8 @@
 #include <shoal/runtime/log.hpp>
 #include <shoal/runtime/trace.hpp>
 
-#include "checkpoint_agree.hpp"
-#include "checkpoint_stages.hpp"
+#include "checkpoint/agree.hpp"
+#include "checkpoint/stages.hpp"
 #include "file_job.hpp"
 
 namespace shoal {

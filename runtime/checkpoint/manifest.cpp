@@ -1,4 +1,4 @@
-#include "checkpoint_manifest.hpp"
+#include "checkpoint/manifest.hpp"
 
 #include <algorithm>
 #include <charconv>
@@ -13,7 +13,7 @@
 
 #include <shoal/runtime/error.hpp>
 
-#include "checkpoint_file.hpp"
+#include "checkpoint/file.hpp"
 #include "json_strict.hpp"
 
 namespace shoal {

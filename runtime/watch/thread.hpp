@@ -13,9 +13,9 @@
 
 #include <shoal/runtime/units.hpp>
 
-#include "watch_link.hpp"
-#include "watch_process.hpp"
-#include "watch_report.hpp"
+#include "watch/link.hpp"
+#include "watch/process.hpp"
+#include "watch/report.hpp"
 
 namespace shoal::watch {
 

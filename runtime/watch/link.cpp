@@ -1,4 +1,4 @@
-#include "watch_link.hpp"
+#include "watch/link.hpp"
 
 #include <arpa/inet.h>
 #include <ifaddrs.h>

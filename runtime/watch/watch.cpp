@@ -1,4 +1,4 @@
-#include "watch.hpp"
+#include "watch/watch.hpp"
 
 #include <algorithm>
 #include <array>
@@ -11,7 +11,7 @@
 #include <shoal/runtime/settings.hpp>
 
 #include "process_state.hpp"
-#include "watch_thread.hpp"
+#include "watch/thread.hpp"
 
 namespace shoal::watch {
 namespace {

@@ -8,7 +8,7 @@
 
 #include <nlohmann/json.hpp>
 
-#include "watch_thread.hpp"
+#include "watch/thread.hpp"
 
 namespace shoal::watch {
 namespace {

@@ -1,4 +1,4 @@
-#include "watch_thread.hpp"
+#include "watch/thread.hpp"
 
 #include <poll.h>
 #include <pthread.h>

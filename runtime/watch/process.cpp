@@ -1,4 +1,4 @@
-#include "watch_process.hpp"
+#include "watch/process.hpp"
 
 #include <poll.h>
 #include <sys/stat.h>

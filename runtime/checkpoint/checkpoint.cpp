@@ -9,21 +9,21 @@
 #include <shoal/runtime/log.hpp>
 #include <shoal/runtime/safetensors.hpp>
 
-#include "checkpoint_agree.hpp"
-#include "checkpoint_file.hpp"
-#include "checkpoint_manifest.hpp"
+#include "checkpoint/agree.hpp"
+#include "checkpoint/file.hpp"
+#include "checkpoint/manifest.hpp"
 
 namespace shoal {
 namespace {
 
 namespace fs = std::filesystem;
 
-constexpr const char* operation = "checkpoint";
+constexpr const char* reading = "checkpoint";
 
 void verify_file(const fs::path& path, const StoredFile& file) {
   const FileDigest digest = digest_file(path);
   if (digest.bytes != file.bytes || digest.xxh64 != file.xxh64) {
-    throw Error(operation, path.string() + ": damaged: its checksum is not that of the manifest",
+    throw Error(reading, path.string() + ": damaged: its checksum is not that of the manifest",
                 "use another checkpoint");
   }
 }
@@ -139,8 +139,9 @@ struct Checkpoint::Impl {
       fits = found->shape[dim] == location.block->block[static_cast<std::size_t>(dim)].size;
     }
     if (!fits) {
-      throw Error(operation, (folder / manifest.files[location.file].name).string() + ": tensor " +
-                                 location.block->key + " is not what the manifest says",
+      throw Error(reading,
+                  (folder / manifest.files[location.file].name).string() + ": tensor " +
+                      location.block->key + " is not what the manifest says",
                   "use another checkpoint");
     }
     return *found;
@@ -149,7 +150,7 @@ struct Checkpoint::Impl {
   const MetadataValue& value(const std::string& key) const {
     const auto found = manifest.metadata.find(key);
     if (found == manifest.metadata.end()) {
-      throw UsageError(operation, folder.string() + ": has no entry \"" + key + "\"",
+      throw UsageError(reading, folder.string() + ": has no entry \"" + key + "\"",
                        "it was written by another program or version");
     }
     return found->second;
@@ -158,7 +159,7 @@ struct Checkpoint::Impl {
   template <class T>
   const T& value_as(const std::string& key, const char* type) const {
     if (const T* value_found = std::get_if<T>(&value(key))) return *value_found;
-    throw UsageError(operation, folder.string() + ": entry \"" + key + "\" is no " + type,
+    throw UsageError(reading, folder.string() + ": entry \"" + key + "\" is no " + type,
                      "it was written by another program or version");
   }
 };
@@ -225,7 +226,7 @@ Checkpoint Checkpoint::open(const Communicator& world, const fs::path& path,
       log::warning(failure.message() + "; trying the checkpoint before it");
     }
   }
-  throw UsageError(operation, path.string() + ": holds no checkpoint");
+  throw UsageError(reading, path.string() + ": holds no checkpoint");
 }
 
 Checkpoint::Checkpoint(std::unique_ptr<Impl> impl) : impl_(std::move(impl)) {}
@@ -270,7 +271,7 @@ void Checkpoint::read(const std::string& name, std::span<const Block> block, voi
                       DType type) const {
   const auto info = impl_->tensors.find(name);
   if (info == impl_->tensors.end()) {
-    throw UsageError(operation, impl_->folder.string() + ": holds no tensor " + name,
+    throw UsageError(reading, impl_->folder.string() + ": holds no tensor " + name,
                      "it is of another model");
   }
   const Shape& shape = info->second.shape;
@@ -282,13 +283,14 @@ void Checkpoint::read(const std::string& name, std::span<const Block> block, voi
     wanted *= range.size;
   }
   if (!fits) {
-    throw Error(operation, "the block asked of tensor " + name + " is out of its shape " + shape.text(),
+    throw Error(reading,
+                "the block asked of tensor " + name + " is out of its shape " + shape.text(),
                 "the checkpoint is of a model of other dimensions");
   }
   if (type != info->second.dtype && !(is_floating(type) && is_floating(info->second.dtype))) {
-    throw Error(operation, "tensor " + name + " has type " +
-                               std::string(name_of(info->second.dtype)) + ", asked for as " +
-                               std::string(name_of(type)));
+    throw Error(reading, "tensor " + name + " has type " +
+                             std::string(name_of(info->second.dtype)) + ", asked for as " +
+                             std::string(name_of(type)));
   }
 
   Index copied = 0;
@@ -303,7 +305,7 @@ void Checkpoint::read(const std::string& name, std::span<const Block> block, voi
                           info->second.dtype, block, static_cast<char*>(to), type);
   }
   if (copied != wanted) {
-    throw Error(operation, impl_->folder.string() + ": tensor " + name + " is not complete",
+    throw Error(reading, impl_->folder.string() + ": tensor " + name + " is not complete",
                 "use another checkpoint");
   }
 }

@@ -1,4 +1,4 @@
-#include "checkpoint_file.hpp"
+#include "checkpoint/file.hpp"
 
 #include <fcntl.h>
 #include <sys/stat.h>

@@ -1,4 +1,4 @@
-#include "checkpoint_stages.hpp"
+#include "checkpoint/stages.hpp"
 
 #include <fcntl.h>
 
@@ -9,14 +9,13 @@
 
 #include <shoal/runtime/error.hpp>
 
-#include "checkpoint_file.hpp"
+#include "checkpoint/file.hpp"
 
 namespace shoal {
 namespace {
 
 namespace fs = std::filesystem;
 
-constexpr const char* operation = save_operation;
 // Hidden, so that nobody takes what is half written for a checkpoint.
 constexpr const char* unfinished_prefix = ".unfinished-";
 
@@ -27,8 +26,8 @@ void check_slice(const TensorSlice& slice) {
     fits = range.begin >= 0 && range.size >= 0 && range.end() <= slice.global[dim];
   }
   if (!fits) {
-    throw Error(operation, "the block of tensor " + slice.name + " is out of its shape " +
-                               slice.global.text());
+    throw Error(save_operation, "the block of tensor " + slice.name + " is out of its shape " +
+                                    slice.global.text());
   }
 }
 
@@ -36,7 +35,7 @@ void write_manifest(const fs::path& folder, const Manifest& manifest) {
   for (const StoredFile& file : manifest.files) {
     std::error_code code;
     if (fs::file_size(folder / file.name, code) != file.bytes || code) {
-      throw Error(operation, (folder / file.name).string() + ": not to be seen from rank 0",
+      throw Error(save_operation, (folder / file.name).string() + ": not to be seen from rank 0",
                   "use a folder on a file system that all hosts share");
     }
   }
@@ -53,7 +52,7 @@ void give_name(const fs::path& unfinished, const fs::path& folder) {
   std::error_code code;
   if (!fs::exists(folder, code)) {
     fs::rename(unfinished, folder, code);
-    if (code) throw file_error(operation, folder, code.value());
+    if (code) throw file_error(save_operation, folder, code.value());
     sync_directory(folder.parent_path());
     return;
   }
@@ -62,16 +61,16 @@ void give_name(const fs::path& unfinished, const fs::path& folder) {
     fs::remove_all(unfinished, code);
     return;
   }
-  if (errno != EINVAL && errno != ENOSYS) throw file_error(operation, folder, errno);
+  if (errno != EINVAL && errno != ENOSYS) throw file_error(save_operation, folder, errno);
   // Not on this file system (NFS): put it aside for the moment between two moves.
   const fs::path aside = unfinished.string() + "-replaced";
   fs::rename(folder, aside, code);
-  if (code) throw file_error(operation, folder, code.value());
+  if (code) throw file_error(save_operation, folder, code.value());
   fs::rename(unfinished, folder, code);
   if (code) {
     std::error_code ignored;
     fs::rename(aside, folder, ignored);
-    throw file_error(operation, folder, code.value());
+    throw file_error(save_operation, folder, code.value());
   }
   sync_directory(folder.parent_path());
   fs::remove_all(aside, code);
@@ -116,7 +115,7 @@ void remove_unfinished(const fs::path& root) {
 void make_folder(const fs::path& folder) {
   std::error_code code;
   fs::create_directories(folder, code);
-  if (code) throw file_error(operation, folder, code.value());
+  if (code) throw file_error(save_operation, folder, code.value());
 }
 
 StoredFile write_shard(const fs::path& folder, Rank rank, std::span<const TensorSlice> slices) {

@@ -1,4 +1,4 @@
-#include "watch_report.hpp"
+#include "watch/report.hpp"
 
 #include <algorithm>
 #include <cerrno>

@@ -8,7 +8,7 @@
 
 #include <shoal/runtime/checkpoint.hpp>
 
-#include "checkpoint_manifest.hpp"
+#include "checkpoint/manifest.hpp"
 
 namespace shoal {
 

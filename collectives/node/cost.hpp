@@ -1,0 +1,18 @@
+// What the shared memory of a node costs, for the formulae of the algorithms that use it: a model
+// for where no tuning table is (docs/tuning.md).
+#pragma once
+
+#include "algorithm.hpp"
+
+namespace shoal::node_cost {
+
+inline constexpr double flag_seconds = 0.2e-6;    // a flag written by one core and seen by another
+inline constexpr double shared_beta = 1.0 / 8e9;  // a byte from and to buffers that all ranks see
+inline constexpr double staged_beta = 1.0 / 3e9;  // a byte through the stages of the ranks
+
+/// Two flags a rank, and `bytes` bytes at `beta` seconds each.
+inline Seconds seconds(int ranks, double bytes, double beta) noexcept {
+  return Seconds(2 * ranks * flag_seconds + bytes * beta);
+}
+
+}  // namespace shoal::node_cost
