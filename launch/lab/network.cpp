@@ -1,10 +1,15 @@
 #include "network.hpp"
 
+#include <arpa/inet.h>
 #include <net/if.h>
+#include <netinet/in.h>
+#include <poll.h>
 #include <sys/ioctl.h>
 #include <sys/socket.h>
 
 #include <algorithm>
+#include <cerrno>
+#include <chrono>
 #include <cmath>
 #include <cstring>
 
@@ -39,6 +44,23 @@ std::string shaping(const std::string& device, const std::string& parent, std::u
 std::string delay(const std::string& device, Seconds latency) {
   return fmt::format("qdisc add dev {} root handle 1: netem delay {}us limit 100000\n", device,
                      std::llround(latency.count() * 1e6));
+}
+
+// Whether a packet sent from here to `address` is answered within 100 ms, if only by a refusal.
+bool answers(const std::string& address) {
+  sockaddr_in to{};
+  to.sin_family = AF_INET;
+  to.sin_port = htons(9);  // discard: nobody listens, and it would not matter
+  inet_pton(AF_INET, address.c_str(), &to.sin_addr);
+  const Descriptor fd(socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0));
+  if (connect(fd.get(), reinterpret_cast<const sockaddr*>(&to), sizeof to) == 0) return true;
+  if (errno != EINPROGRESS) return errno == ECONNREFUSED;
+  pollfd wait{fd.get(), POLLOUT, 0};
+  if (poll(&wait, 1, 100) != 1) return false;
+  int error = 0;
+  socklen_t size = sizeof error;
+  return getsockopt(fd.get(), SOL_SOCKET, SO_ERROR, &error, &size) == 0 &&
+         (error == 0 || error == ECONNREFUSED);
 }
 
 }  // namespace
@@ -110,9 +132,29 @@ void connect(const Lab& lab, int index) {
 }
 
 void set_link(const Lab& lab, int index, bool up) {
-  require_program(
-      fmt::format("lab {} {}", up ? "heal" : "cut", host_name(index)),
-      inside(lab.network_switch, {"ip", "link", "set", port(index), up ? "up" : "down"}));
+  const std::string operation = fmt::format("lab {} {}", up ? "heal" : "cut", host_name(index));
+  require_program(operation, inside(lab.network_switch,
+                                    {"ip", "link", "set", port(index), up ? "up" : "down"}));
+  if (!up) return;
+  // The kernel takes up to some seconds to let packets through again.
+  constexpr std::chrono::seconds patience{10};
+  const std::vector<bool> plugged = links_up(lab);
+  const Host& host = lab.hosts[static_cast<std::size_t>(index)];
+  Task task([&] {
+    enter_network(host.holder);
+    const auto deadline = std::chrono::steady_clock::now() + patience;
+    for (int other = 0; other < lab.size(); ++other) {
+      if (other == index || !plugged[static_cast<std::size_t>(other)]) continue;
+      while (!answers(lab.address(other))) {
+        if (std::chrono::steady_clock::now() > deadline) return Task::Numbers{};
+        poll(nullptr, 0, 20);
+      }
+    }
+    return Task::Numbers{1};
+  });
+  if (task.result(patience + std::chrono::seconds(2)).empty()) {
+    throw Error(operation, "no packet comes through after 10 s", "shoal lab down, then up again");
+  }
 }
 
 std::vector<bool> links_up(const Lab& lab) {

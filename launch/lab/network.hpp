@@ -21,7 +21,7 @@ void make_switch(const Lab& lab);
 /// Connects host number `index` to it and sets the speed of its link.
 void connect(const Lab& lab, int index);
 
-/// Pulls the plug of a host, or puts it back.
+/// Pulls the plug of a host, or puts it back: then returns once it reaches all that are plugged in.
 void set_link(const Lab& lab, int index, bool up);
 /// For each host, whether it is plugged in.
 std::vector<bool> links_up(const Lab& lab);

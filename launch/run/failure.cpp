@@ -41,6 +41,10 @@ std::optional<std::string> find_lost_host(const std::string& text) {
   return match[1];
 }
 
+bool never_began(const std::string& text) {
+  return text.find("ORTE was unable to reliably start one or more daemons") != std::string::npos;
+}
+
 std::optional<RankFailure> find_failure(const std::string& text) {
   std::smatch match;
   // The first of them that stands in the text is the first that happened.

@@ -21,6 +21,9 @@ struct RankFailure {
 /// The host that mpirun lost its daemon on, if it says so.
 std::optional<std::string> find_lost_host(const std::string& starter_text);
 
+/// Whether mpirun says that its own daemons on the hosts did not come up, so that no rank has begun.
+bool never_began(const std::string& starter_text);
+
 /// Finds it in the text of mpirun or srun; nothing if that tells of no failed rank. (Open MPI 4
 /// loses the line that names it now and then; its exit status is right all the same.)
 std::optional<RankFailure> find_failure(const std::string& starter_text);

@@ -259,6 +259,8 @@ std::string JobEnd::text() const {
   if (starter_hung) {
     return "the job has failed, and its starter had to be ended: a host is cut off, most likely";
   }
+  if (!began)
+    return "mpirun could not start its daemons on the hosts: see shoal doctor --hosts ...";
   return status_text("a rank", status);
 }
 
@@ -322,6 +324,7 @@ JobEnd run_job(const JobLine& job, const JobOptions& options, SignalQueue& signa
     }
     end.lost_host = find_lost_host(screen.starter_text());
     end.starter_hung = ending.insisted_unasked();
+    end.began = !never_began(screen.starter_text());
     // Its own status then tells of our signal.
     if (end.starter_hung) end.status = end.failure ? end.failure->status : 1;
     if (end.failure && options.starter == Starter::srun) end.status = end.failure->status;

@@ -30,6 +30,7 @@ struct JobEnd {
   std::optional<std::string> lost_host;  ///< mpirun's connection to it broke
   /// The job had failed, and yet the starter waited: for a host that is cut off, most likely.
   bool starter_hung = false;
+  bool began = true;  ///< false: no rank ran, for mpirun's daemons did not come up
   /// Why, for people: "rank 3 on node7 ended with status 1".
   std::string text() const;
 };

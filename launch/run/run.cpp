@@ -226,7 +226,12 @@ class RunCommand : public LocalCommand {
     options.stops_in_order = is_train_;
     SignalQueue signals;
     for (int restart = 0;; ++restart) {
-      const JobEnd end = run_job(job, options, signals);
+      JobEnd end = run_job(job, options, signals);
+      if (!end.began && end.user_signal == 0) {
+        // Open MPI's daemons now and then miss each other as they connect: no fault of a host.
+        if (!quiet_) fmt::print(stderr, "shoal run: {}; trying once more\n", end.text());
+        end = run_job(job, options, signals);
+      }
       // Wrong input stays wrong, and a user who stops a job means it.
       const bool final = end.status == 0 || end.status == 2 || end.user_signal != 0;
       if (!final) {

@@ -202,6 +202,8 @@ TEST(Failure, IsFoundInWhatMpirunAndSrunSay) {
             "rank 1 on v2 ended with status 7");
   EXPECT_EQ(find_failure("srun: error: v2: task 1: Killed\n")->status, 137);
   EXPECT_FALSE(find_failure("all is well"));
+  EXPECT_TRUE(never_began("ORTE was unable to reliably start one or more daemons.\nThis usually"));
+  EXPECT_FALSE(never_began("all is well"));
   EXPECT_EQ(find_lost_host("ORTE has lost communication with a remote daemon.\n\n"
                            "  HNP daemon   : [[5,0],0] on node h0\n"
                            "  Remote daemon: [[5,0],2] on node h2\n\nThis is usually due to"),
