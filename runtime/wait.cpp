@@ -1,5 +1,6 @@
 #include <shoal/runtime/wait.hpp>
 
+#include <poll.h>
 #include <sched.h>
 
 #include <algorithm>
@@ -102,15 +103,32 @@ void Waiter::make_progress() noexcept {
 
 int Waiter::spins_before_yield() noexcept { return current_pace().spins; }
 
-bool Waiter::pause_slowly() {
-  make_progress();
-  const Pace& how = current_pace();
+bool Waiter::late() {
   const std::int64_t now = now_ns();
   if (deadline_ns_ == 0) {
     deadline_ns_ =
         now + std::chrono::duration_cast<std::chrono::nanoseconds>(wait_timeout()).count();
   }
-  if (now > deadline_ns_ || given_up()) return false;
+  return now > deadline_ns_ || given_up();
+}
+
+bool Waiter::sleep_on(pollfd* sockets, std::size_t count) {
+  make_progress();
+  if (late()) return false;
+  if (current_pace().longest_nap.count() == 0) {
+    count_ = 0;
+    return true;
+  }
+  // Now and then it is seen whether the wait has become pointless, or others want something meanwhile.
+  const int milliseconds = progress_hook.load(std::memory_order_relaxed) != nullptr ? 1 : 20;
+  poll(sockets, count, milliseconds);
+  return true;
+}
+
+bool Waiter::pause_slowly() {
+  make_progress();
+  const Pace& how = current_pace();
+  if (late()) return false;
   if (how.longest_nap.count() == 0) {
     count_ = 0;
     return true;
