@@ -17,6 +17,7 @@
 
 #include "gpt_block.hpp"
 #include "gpt_parameters.hpp"
+#include "late_embedding.hpp"
 
 namespace shoal::models {
 namespace {
@@ -70,6 +71,8 @@ struct Gpt::Impl {
   // Where there is more than one dp rank: the sum of gradients, by what is done together.
   std::optional<BucketedAllReduce> dp_sum;
   std::vector<std::size_t> stage_ends;  // pieces of dp_sum up to the end of each stage
+  // Where dp_sum goes on beside the backward pass: what the embedding adds to the head's gradient.
+  std::optional<LateEmbedding> late_embedding;
 
   // Room for the largest batch seen.
   Index room_batch = 0;
@@ -96,8 +99,10 @@ Gpt::Impl::Impl(const GptConfig& gpt_config, const Mesh& over, std::uint64_t see
   }
   initialise(config, layout, seed, parameters.span());
   if (over.axis("dp").size() > 1) {
+    const bool beside = !over.axis("dp").on_one_node();
+    if (beside) late_embedding.emplace(over.axis("dp"), embedding.ids(), config.width);
     std::vector<Block> pieces;
-    for (const std::vector<Block>& stage : backward_stages(layout)) {
+    for (const std::vector<Block>& stage : backward_stages(layout, beside)) {
       pieces.insert(pieces.end(), stage.begin(), stage.end());
       stage_ends.push_back(pieces.size());
     }
@@ -268,7 +273,11 @@ void Gpt::Impl::backward_blocks(const Pass& pass, const TokenBatch& batch, kerne
     kernels::dropout_backward(pass.dropout_at(embedding_site), pass.first_element(width), count,
                               dx.data(), dx.data());
   }
-  embedding.backward(pass.rows(), batch.inputs, dx.data(), gradient(layout.token_embedding));
+  if (last && late_embedding) {
+    late_embedding->collect(pass.rows(), batch.inputs, dx.data());
+  } else {
+    embedding.backward(pass.rows(), batch.inputs, dx.data(), gradient(layout.token_embedding));
+  }
   float* dpositions = gradient(layout.position_embedding);
   for (Index sequence = 0; sequence < pass.batch; ++sequence) {
     kernels::add(pass.time * width, dpositions, dx.data() + sequence * pass.time * width,
@@ -341,6 +350,7 @@ void Gpt::reduce_gradients() {
   if (!impl_->dp_sum) return;
   gradients();  // zeros, if there was nothing to add
   impl_->dp_sum->finish();
+  if (impl_->late_embedding) impl_->late_embedding->add_to(impl_->gradient(impl_->layout.token_embedding));
 }
 
 std::span<const Parameter> Gpt::parameter_list() const noexcept { return impl_->layout.list; }
