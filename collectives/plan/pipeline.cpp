@@ -92,8 +92,7 @@ struct Peer {
   std::size_t sent = 0;     // of out: done
   std::size_t posted = 0;   // of in
   std::size_t received = 0;
-  std::vector<MPI_Request> sends = std::vector<MPI_Request>(window, MPI_REQUEST_NULL);
-  std::vector<MPI_Request> receives = std::vector<MPI_Request>(window, MPI_REQUEST_NULL);
+  std::vector<MPI_Request> sends, receives;  // of MPI: `window` each
   std::vector<std::byte*> free_slots;
 };
 
@@ -165,6 +164,7 @@ class Pipeline {
   tcp::Connections& connections_;
   bool by_mpi_ = false;  // some peer is reached so
   std::vector<pollfd> sockets_;
+  std::vector<tcp::Stream*> asked_;  // whose these are
   std::optional<std::chrono::steady_clock::time_point> gone_since_;
 };
 
@@ -242,7 +242,11 @@ Peer& Pipeline::peer_of(int member) {
     Peer& peer = peers_.emplace_back();
     peer.member = member;
     peer.stream = connections_.to(exchange_.members[static_cast<std::size_t>(member)]);
-    if (peer.stream == nullptr) by_mpi_ = true;
+    if (peer.stream == nullptr) {
+      by_mpi_ = true;
+      peer.sends.assign(window, MPI_REQUEST_NULL);
+      peer.receives.assign(window, MPI_REQUEST_NULL);
+    }
   }
   return peers_[static_cast<std::size_t>(index)];
 }
@@ -363,7 +367,7 @@ bool Pipeline::collect_from_streams() {
   bool any = false;
   for (Peer& peer : peers_) {
     tcp::Stream* const stream = peer.stream;
-    if (stream == nullptr || !(stream->sends() || stream->receives())) continue;
+    if (stream == nullptr || stream->awaited() == 0) continue;
     if (stream->socket() < 0) connections_.accept_waiting();
     any |= stream->progress();
     if (stream->length_differs()) throw length_differs(peer);
@@ -498,10 +502,11 @@ void Pipeline::pause(Waiter& waiter) {
     return Waiter::Late{title(), whom};
   };
   sockets_.clear();
+  asked_.clear();
   bool calls = false;
   for (const Peer& peer : peers_) {
     const tcp::Stream* const stream = peer.stream;
-    if (stream == nullptr || !(stream->sends() || stream->receives())) continue;
+    if (stream == nullptr || stream->awaited() == 0) continue;
     if (stream->gone()) {
       const auto now = std::chrono::steady_clock::now();
       if (!gone_since_) gone_since_ = now;
@@ -512,16 +517,18 @@ void Pipeline::pause(Waiter& waiter) {
     } else if (stream->socket() < 0) {
       calls = true;
     } else {
-      const int events = (stream->sends() ? POLLOUT : 0) | (stream->receives() ? POLLIN : 0);
-      sockets_.push_back({stream->socket(), static_cast<short>(events), 0});
+      sockets_.push_back({stream->socket(), stream->awaited(), 0});
+      asked_.push_back(peer.stream);
     }
   }
   if (calls) sockets_.push_back({connections_.listener(), POLLIN, 0});
   if (by_mpi_) {
     waiter.pause(all_late);  // MPI wants to be asked
+    poll(sockets_.data(), sockets_.size(), 0);
   } else {
     waiter.pause_on(sockets_.data(), sockets_.size(), all_late);
   }
+  for (std::size_t i = 0; i < asked_.size(); ++i) asked_[i]->ready(sockets_[i].revents);
 }
 
 void Pipeline::run() {

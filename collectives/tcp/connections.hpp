@@ -27,8 +27,9 @@ class Connections {
   Connections& operator=(const Connections&) = delete;
   ~Connections();
 
-  /// The way to a rank; null if it is MPI: on the same node, and where usable() is false. Never waits:
-  /// a stream whose socket() is −1 will have one once accept_waiting() was called.
+  /// The way to a rank; null if it is MPI: on the same node, and where usable() is false. The first time
+  /// the lower rank connects, which the other need not attend. It gets its socket() from
+  /// accept_waiting(), and has −1 until then.
   Stream* to(Rank rank);
   bool usable() const noexcept { return usable_; }
   /// Readable when somebody wants to connect.

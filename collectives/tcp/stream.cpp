@@ -1,5 +1,6 @@
 #include "tcp/stream.hpp"
 
+#include <poll.h>
 #include <sys/socket.h>
 #include <sys/uio.h>
 #include <unistd.h>
@@ -11,20 +12,29 @@
 namespace shoal::tcp {
 namespace {
 
-// The pieces of memory behind the first `begun` bytes of a queue's messages.
+// What the kernel copies at a time: so that a peer takes it from the caches. Four hosts that share two
+// cores reduce 4 MiB in 8.9 ms with 64 KiB, in 11.6 ms with 32 KiB or 128 KiB, and in 14.5 ms with 16 KiB.
+constexpr Bytes most_at_once = Bytes{64} << 10;
+
+// The pieces of memory behind the first `begun` bytes of a queue's messages, up to most_at_once; `bytes`:
+// how much that is.
 template <class Queue>
-std::size_t pieces_of(Queue& queue, iovec* pieces) {
+std::size_t pieces_of(Queue& queue, iovec* pieces, Bytes& bytes) {
   std::size_t count = 0;
   Bytes skip = queue.begun;
-  const auto add = [&](void* data, Bytes bytes) {
-    if (skip >= bytes) {
-      skip -= bytes;
+  bytes = 0;
+  const auto add = [&](void* data, Bytes length) {
+    if (skip >= length) {
+      skip -= length;
       return;
     }
-    pieces[count++] = {static_cast<std::byte*>(data) + skip, bytes - skip};
+    const Bytes take = std::min(length - skip, most_at_once - bytes);
+    if (take == 0) return;
+    pieces[count++] = {static_cast<std::byte*>(data) + skip, take};
+    bytes += take;
     skip = 0;
   };
-  for (std::size_t i = 0; i < queue.size; ++i) {
+  for (std::size_t i = 0; i < queue.size && bytes < most_at_once; ++i) {
     auto& message = queue.at(i);
     add(&message.header, sizeof message.header);
     add(message.data, message.bytes);
@@ -77,13 +87,16 @@ bool Stream::write() {
   iovec pieces[2 * most];
   msghdr message{};
   message.msg_iov = pieces;
-  message.msg_iovlen = pieces_of(out_, pieces);
+  Bytes bytes = 0;
+  message.msg_iovlen = pieces_of(out_, pieces, bytes);
   const ssize_t sent = sendmsg(socket_, &message, MSG_NOSIGNAL | MSG_DONTWAIT);
   if (sent <= 0) {
     if (!comes_later()) gone_ = true;
+    may_write_ = false;
     return false;
   }
   finish(out_, static_cast<Bytes>(sent), false);
+  may_write_ = static_cast<Bytes>(sent) == bytes;
   return true;
 }
 
@@ -91,22 +104,35 @@ bool Stream::read() {
   iovec pieces[2 * most];
   msghdr message{};
   message.msg_iov = pieces;
-  message.msg_iovlen = pieces_of(in_, pieces);
+  Bytes bytes = 0;
+  message.msg_iovlen = pieces_of(in_, pieces, bytes);
   const ssize_t got = recvmsg(socket_, &message, MSG_DONTWAIT);
   if (got <= 0) {
     if (got == 0 || !comes_later()) gone_ = true;
+    may_read_ = false;
     return false;
   }
   finish(in_, static_cast<Bytes>(got), true);
+  may_read_ = static_cast<Bytes>(got) == bytes;
   return true;
 }
 
 bool Stream::progress() {
   if (socket_ < 0 || gone_) return false;
   bool any = false;
-  if (sends()) any |= write();
-  if (receives() && !gone_) any |= read();
+  if (sends() && may_write_) any |= write();
+  if (receives() && may_read_ && !gone_) any |= read();
   return any;
+}
+
+short Stream::awaited() const noexcept {
+  return static_cast<short>((sends() ? POLLOUT : 0) | (receives() ? POLLIN : 0));
+}
+
+void Stream::ready(short events) noexcept {
+  constexpr int broken = POLLERR | POLLHUP | POLLNVAL;
+  if ((events & (POLLOUT | broken)) != 0) may_write_ = true;
+  if ((events & (POLLIN | broken)) != 0) may_read_ = true;
 }
 
 std::size_t Stream::take_sent() noexcept { return std::exchange(out_.done, 0); }

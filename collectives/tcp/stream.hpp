@@ -31,8 +31,12 @@ class Stream {
   void send(const void* data, Bytes bytes) noexcept;
   void receive(void* data, Bytes bytes) noexcept;
 
-  /// True if bytes were moved.
+  /// True if bytes were moved. After it has moved all that there was, a call does nothing until poll()
+  /// has said that there is more.
   bool progress();
+  /// What to ask poll() for; 0: nothing.
+  short awaited() const noexcept;
+  void ready(short events) noexcept;
   /// How many have been done since the last time they were asked for.
   std::size_t take_sent() noexcept;
   std::size_t take_received() noexcept;
@@ -66,8 +70,10 @@ class Stream {
   bool read();
   void finish(Queue& queue, Bytes bytes, bool check) noexcept;
 
+
   int socket_ = -1;
   Queue out_, in_;
+  bool may_write_ = true, may_read_ = true;
   bool gone_ = false;
   bool length_differs_ = false;
 };

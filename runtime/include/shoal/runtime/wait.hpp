@@ -60,13 +60,13 @@ class Waiter {
     if (!pause_slowly()) fail(describe());
   }
 
-  /// The same where what is awaited shows on sockets: sleeps in poll() instead of giving turns away.
-  /// It may return earlier.
+  /// The same where what is awaited shows on sockets: asks them with poll(), and in time sleeps there.
   template <class Describe>
   void pause_on(pollfd* sockets, std::size_t count, Describe&& describe) {
     if (count_ < spin_limit_) {
       ++count_;
       relax();
+      ask(sockets, count);
       return;
     }
     if (!sleep_on(sockets, count)) fail(describe());
@@ -84,6 +84,7 @@ class Waiter {
   static int spins_before_yield() noexcept;
   static void make_progress() noexcept;
   bool pause_slowly();
+  static void ask(pollfd* sockets, std::size_t count);
   bool sleep_on(pollfd* sockets, std::size_t count);
   bool late();
   [[noreturn]] static void fail(const Late& late);
