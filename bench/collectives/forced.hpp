@@ -1,0 +1,24 @@
+// Every algorithm that Open MPI can be forced to take, in the process of the bench.
+#pragma once
+
+#include <string>
+#include <vector>
+
+#include <shoal/collectives/registry.hpp>
+#include <shoal/runtime/communicator.hpp>
+
+namespace shoal::bench {
+
+/// A communicator on which MPI takes one algorithm for one operation.
+struct Forced {
+  std::string name;  ///< as Open MPI calls it: "recursive_doubling"
+  Communicator comm;
+};
+
+/// What --mca coll_tuned_use_dynamic_rules 1 --mca coll_tuned_OPERATION_algorithm N does, for each N:
+/// Open MPI reads these when a communicator is made, and they can be written while it runs (MPI_T,
+/// MPI 3.1 chapter 14.3). Throws UsageError where it has no such variables (another MPI, or another
+/// module for its collectives). Collective.
+std::vector<Forced> forced_algorithms(const Communicator& world, Operation operation);
+
+}  // namespace shoal::bench
