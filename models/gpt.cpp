@@ -1,6 +1,7 @@
 #include <shoal/models/gpt.hpp>
 
 #include <algorithm>
+#include <chrono>
 #include <optional>
 #include <string>
 #include <utility>
@@ -73,6 +74,7 @@ struct Gpt::Impl {
   std::vector<std::size_t> stage_ends;  // pieces of dp_sum up to the end of each stage
   // Where dp_sum goes on beside the backward pass: what the embedding adds to the head's gradient.
   std::optional<LateEmbedding> late_embedding;
+  SumTimes sum_times;
 
   // Room for the largest batch seen.
   Index room_batch = 0;
@@ -350,8 +352,16 @@ void Gpt::reduce_gradients() {
   if (!impl_->dp_sum) return;
   gradients();  // zeros, if there was nothing to add
   impl_->dp_sum->finish();
-  if (impl_->late_embedding) impl_->late_embedding->add_to(impl_->gradient(impl_->layout.token_embedding));
+  impl_->sum_times = {impl_->dp_sum->times().reducing, impl_->dp_sum->times().waited};
+  if (!impl_->late_embedding) return;
+  const auto start = std::chrono::steady_clock::now();
+  impl_->late_embedding->add_to(impl_->gradient(impl_->layout.token_embedding));
+  const Seconds late = std::chrono::steady_clock::now() - start;
+  impl_->sum_times.reducing += late;
+  impl_->sum_times.waited += late;
 }
+
+const Gpt::SumTimes& Gpt::gradient_sum_times() const noexcept { return impl_->sum_times; }
 
 std::span<const Parameter> Gpt::parameter_list() const noexcept { return impl_->layout.list; }
 std::span<const ParameterGroup> Gpt::groups() const noexcept { return impl_->layout.groups; }
