@@ -1,4 +1,5 @@
 // shoal bench
+#include <cstdlib>
 #include <string>
 #include <vector>
 
@@ -182,6 +183,10 @@ class BenchCommand : public Command {
                     "gloo, mpich, comma separated; auto: those installed; forced: every algorithm that "
                     "Open MPI can be forced to; none (none)")
         ->type_name("LIST")
+        ->each([](const std::string& name) {
+          // Open MPI looks at it when it starts, which comes after this.
+          if (name == "forced") setenv("OMPI_MCA_coll_tuned_use_dynamic_rules", "1", 0);
+        })
         ->delimiter(',');
     add(app, "--link-rate", link_rate_, "SIZE",
         "bytes a second of a link between nodes, for the bound; 0: measured");

@@ -8,6 +8,8 @@
 namespace shoal::bench {
 namespace {
 
+constexpr const char* rules_variable = "coll_tuned_use_dynamic_rules";
+
 const char* name_in_mpi(Operation operation) {
   switch (operation) {
     case Operation::all_reduce: return "allreduce";
@@ -41,15 +43,17 @@ class Variable {
   Variable(const Variable&) = delete;
   Variable& operator=(const Variable&) = delete;
   ~Variable() {
-    MPI_T_cvar_write(handle_, &before_);
+    if (changed_) MPI_T_cvar_write(handle_, &before_);
     MPI_T_cvar_handle_free(&handle_);
   }
 
   void set(int value) {
+    changed_ = true;
     if (MPI_T_cvar_write(handle_, &value) != MPI_SUCCESS) {
       throw UsageError("--peers forced", "this MPI does not let its algorithms be chosen while it runs");
     }
   }
+  bool is_set() const { return (before_ & 0xff) != 0; }  // of a truth value, which is a byte
   // The values it may take, with their names.
   std::vector<std::pair<int, std::string>> values() const {
     std::vector<std::pair<int, std::string>> all;
@@ -74,12 +78,16 @@ class Variable {
   MPI_T_cvar_handle handle_ = MPI_T_CVAR_HANDLE_NULL;
   MPI_T_enum values_ = MPI_T_ENUM_NULL;
   int before_ = 0;
+  bool changed_ = false;
 };
 
 struct Tools {
   Tools() {
+    // Open MPI takes the level asked for here for that of the process from now on.
+    int level = MPI_THREAD_SINGLE;
     int provided = 0;
-    MPI_T_init_thread(MPI_THREAD_SINGLE, &provided);
+    MPI_Query_thread(&level);
+    MPI_T_init_thread(level, &provided);
   }
   Tools(const Tools&) = delete;
   Tools& operator=(const Tools&) = delete;
@@ -90,9 +98,11 @@ struct Tools {
 
 std::vector<Forced> forced_algorithms(const Communicator& world, Operation operation) {
   const Tools tools;
-  Variable dynamic("coll_tuned_use_dynamic_rules");
+  if (!Variable(rules_variable).is_set()) {
+    throw UsageError("--peers forced", std::string("MPI has started without ") + rules_variable,
+                     std::string("set OMPI_MCA_") + rules_variable + "=1 on all ranks");
+  }
   Variable algorithm(fmt::format("coll_tuned_{}_algorithm", name_in_mpi(operation)));
-  dynamic.set(1);
   std::vector<Forced> all;
   for (const auto& [number, name] : algorithm.values()) {
     if (number == 0) continue;  // its own choice

@@ -16,9 +16,10 @@ struct Forced {
 };
 
 /// What --mca coll_tuned_use_dynamic_rules 1 --mca coll_tuned_OPERATION_algorithm N does, for each N:
-/// Open MPI reads these when a communicator is made, and they can be written while it runs (MPI_T,
-/// MPI 3.1 chapter 14.3). Throws UsageError where it has no such variables (another MPI, or another
-/// module for its collectives). Collective.
+/// Open MPI reads the second one when a communicator is made, and it can be written while it runs (MPI_T,
+/// MPI 3.1 chapter 14.3); the first one must be set before MPI starts. Throws UsageError where it is not,
+/// or where there are no such variables (another MPI, or another module for its collectives).
+/// Collective.
 std::vector<Forced> forced_algorithms(const Communicator& world, Operation operation);
 
 }  // namespace shoal::bench

@@ -64,14 +64,14 @@ Network measure_level(const Communicator& world, Rank a, Rank b, Bytes most) {
   Network network{1e-6, 1e-9, 1e-10};
   if (in) {
     constexpr double least = 1e-15;
-    constexpr double long_enough = 0.1;
+    constexpr double least_time = 0.1;
     const Buffer<float> data(static_cast<Index>(most / sizeof(float)));
     network.gamma = reduce_seconds_per_byte();
     network.alpha = std::max(exchange_time(pair, 8, data), 1e-9);
     Bytes bytes = std::min(most, Bytes{1} << 20);
     double half = exchange_time(pair, bytes / 2, data);
     double whole = exchange_time(pair, bytes, data);
-    while (whole < long_enough && bytes < most) {
+    while (whole < least_time && bytes < most) {
       bytes *= 2;
       half = whole;
       whole = exchange_time(pair, bytes, data);

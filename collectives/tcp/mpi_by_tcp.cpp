@@ -19,8 +19,11 @@ std::string_view component_of(std::string_view variable, std::string_view framew
 // Open MPI's components that are in use have variables named after them; those of others are gone once
 // MPI has started. Another MPI has none of these, and keeps its own way.
 bool look() {
+  // Open MPI takes the level asked for here for that of the process from now on.
+  int level = MPI_THREAD_SINGLE;
   int provided = 0;
-  if (MPI_T_init_thread(MPI_THREAD_SINGLE, &provided) != MPI_SUCCESS) return false;
+  MPI_Query_thread(&level);
+  if (MPI_T_init_thread(level, &provided) != MPI_SUCCESS) return false;
   bool ob1 = false;
   bool tcp = false;
   bool other = false;
