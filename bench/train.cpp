@@ -1,4 +1,5 @@
 #include <algorithm>
+#include <chrono>
 #include <cmath>
 #include <cstdio>
 #include <string>
@@ -8,7 +9,9 @@
 #include <shoal/collectives/all_reduce.hpp>
 #include <shoal/collectives/barrier.hpp>
 #include <shoal/models/trainer.hpp>
+#include <shoal/runtime/buffer.hpp>
 #include <shoal/runtime/error.hpp>
+#include <shoal/runtime/placement.hpp>
 #include <shoal/runtime/topology.hpp>
 
 #include "peak.hpp"
@@ -31,19 +34,20 @@ double summed_peak(const Communicator& world, const std::string& type) {
 struct Speed {
   double step_ms = 0;
   double comm_share = 0;
+  double overlap = 0;  // in time
 };
 
 Speed measure_speed(const Communicator& world, const Mesh& mesh, const TrainConfig& config,
-                    const models::GptConfig& model, int steps) {
+                    const models::GptConfig& model, Index batch_size, int steps) {
   const models::Dataset data = random_tokens(model);
   models::TrainOptions options;
   options.model = model;
-  options.batch_size = config.batch_size;
+  options.batch_size = batch_size;
   options.eval_interval = 0;
   options.max_iters = config.warm_up + steps;
   options.learning_rate.warmup_steps = 0;
   models::Trainer trainer(options, mesh, data);
-  std::vector<double> times, shares;
+  std::vector<double> times, shares, overlaps;
   models::Trainer::Callbacks callbacks;
   callbacks.on_step = [&](const models::StepReport& report) {
     if (report.step == 0) {
@@ -58,11 +62,46 @@ Speed measure_speed(const Communicator& world, const Mesh& mesh, const TrainConf
     if (report.step < config.warm_up) return;
     times.push_back(report.step_ms);
     shares.push_back(report.comm_share);
+    overlaps.push_back(report.overlap.value_or(0));
   };
   trainer.run(callbacks);
   all_reduce(world, times.data(), times.data(), static_cast<Index>(times.size()), DType::f64,
              ReduceOp::max);
-  return {median(times), median(shares)};
+  all_reduce(world, overlaps.data(), overlaps.data(), static_cast<Index>(overlaps.size()), DType::f64,
+             ReduceOp::min);
+  return {median(times), median(shares), median(overlaps)};
+}
+
+// How much of the sum of gradients hides behind the computation: 1 − (step − step without) / sum alone.
+struct Overlap {
+  double alone_ms = 0;  // a step of every rank by itself, all at once, on its share of the batch
+  double sum_ms = 0;    // the gradients of all, nothing beside it
+  double hidden(double step_ms) const { return 1 - (step_ms - alone_ms) / sum_ms; }
+};
+
+Overlap measure_overlap(const Communicator& world, const TrainConfig& config,
+                        const models::GptConfig& model, int steps) {
+  Overlap overlap;
+  {
+    const Communicator self = world.split(world.rank(), 0, "self");
+    const Mesh alone(self, MeshShape{});
+    const Index share = block_of(config.batch_size, world.size(), world.rank()).size;
+    barrier(world);
+    overlap.alone_ms = measure_speed(world, alone, config, model, share, steps).step_ms;
+  }
+  const Buffer<float> gradients(models::parameter_count(model), Memory::node_shared);
+  std::vector<double> times;
+  for (int i = 0; i < 4; ++i) {
+    barrier(world);
+    const auto start = std::chrono::steady_clock::now();
+    all_reduce(world, gradients.span(), ReduceOp::sum);
+    const std::chrono::duration<double, std::milli> spent = std::chrono::steady_clock::now() - start;
+    if (i > 0) times.push_back(spent.count());  // the first one makes connections
+  }
+  all_reduce(world, times.data(), times.data(), static_cast<Index>(times.size()), DType::f64,
+             ReduceOp::max);
+  overlap.sum_ms = median(times);
+  return overlap;
 }
 
 }  // namespace
@@ -71,6 +110,10 @@ void train(const Communicator& world, const TrainOptions& options) {
   for (const std::string& name : options.configs) train_config(name);
   for (const std::string& type : options.types) train_precision(type);
   if (options.steps < 0) throw UsageError("bench train", "--steps must be 0 or more");
+  if (options.overlap && (world.size() == 1 || options.mesh.size_of("dp") != world.size())) {
+    throw UsageError("bench train", "--overlap is for meshes that divide the batch over all ranks",
+                     "choose --mesh dp=" + std::to_string(world.size()));
+  }
   Report report(world, options.json);
   const Mesh mesh(world, options.mesh);
   const bool speaks = world.rank() == 0;
@@ -86,8 +129,9 @@ void train(const Communicator& world, const TrainOptions& options) {
       const TrainConfig& config = train_config(name);
       models::GptConfig model = config.model;
       model.precision = train_precision(type);
-      const Speed measured = measure_speed(world, mesh, config, model,
-                                           options.steps > 0 ? options.steps : config.steps);
+      const int steps = options.steps > 0 ? options.steps : config.steps;
+      const Speed measured =
+          measure_speed(world, mesh, config, model, config.batch_size, steps);
       const auto tokens = static_cast<double>(config.batch_size * model.block_size);
       const double operations =
           tokens * models::training_flops_per_token(model, model.block_size);
@@ -111,6 +155,20 @@ void train(const Communicator& world, const TrainOptions& options) {
                   {"peak_gflops", peak},
                   {"threads", static_cast<double>(default_compute_threads())}};
       row.notes = {{"dtype", type}};
+      if (options.overlap) {
+        const Overlap overlap = measure_overlap(world, config, model, steps);
+        const double hidden = overlap.hidden(measured.step_ms);
+        if (speaks) {
+          fmt::print("{:>6} sum of gradients: {:.0f}% of its time beside the backward pass; steps "
+                     "without it {:.2f} ms,\n{:>6} it alone {:.2f} ms: {:.0f}% of it hidden\n",
+                     "", 100 * measured.overlap, overlap.alone_ms, "", overlap.sum_ms,
+                     100 * hidden);
+        }
+        row.more["step_without_sum_us"] = overlap.alone_ms * 1e3;
+        row.more["gradient_sum_us"] = overlap.sum_ms * 1e3;
+        row.more["hidden_share"] = hidden;
+        row.more["time_overlap"] = measured.overlap;
+      }
       report.add(std::move(row));
     }
     if (speaks) {

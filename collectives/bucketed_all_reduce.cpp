@@ -1,6 +1,7 @@
 #include <shoal/collectives/bucketed_all_reduce.hpp>
 
 #include <algorithm>
+#include <chrono>
 #include <numeric>
 #include <string>
 
@@ -106,10 +107,17 @@ void BucketedAllReduce::finish() {
     if (!is_ready_[piece]) ready(piece);
   }
   start_what_can();
+  const auto start = std::chrono::steady_clock::now();
   if (!background_) {
     all_reduce(comm_, data_, data_, count_, type_, op_, options_);
   }
-  for (Bucket& bucket : buckets_) bucket.work.wait();
+  times_ = {};
+  for (Bucket& bucket : buckets_) {
+    bucket.work.wait();
+    times_.reducing += bucket.work.took();
+  }
+  times_.waited = std::chrono::steady_clock::now() - start;
+  if (!background_) times_.reducing = times_.waited;
   for (Bucket& bucket : buckets_) bucket.missing = bucket.pieces.size();
   std::fill(is_ready_.begin(), is_ready_.end(), false);
   started_ = 0;

@@ -16,6 +16,7 @@
 #include "exact/exact.hpp"
 #include "node/node_collectives.hpp"
 #include "reduce/reduce.hpp"
+#include "tcp/connections.hpp"
 #include "tuning/choices.hpp"
 #include "tuning/current.hpp"
 
@@ -107,6 +108,10 @@ void run_checked(const Call& call, const Algorithm& algorithm, std::string_view 
   record.set_algorithm(algorithm.name().data());
   if (!algorithm.name().starts_with("node_")) {
     check_agreement(call, record.sequence(), asked_for);
+    // Not every rank may come to where they are first used.
+    if (!call.comm->on_one_node() && algorithm.name() != "mpi") {
+      call.comm->extension<tcp::Connections>();
+    }
   }
   algorithm.run(call);
 }

@@ -91,7 +91,7 @@ Network typical_network(const Communicator& comm) {
   } else {  // Gigabit Ethernet through TCP
     network.alpha = 30e-6;
     network.beta = 1.0 / 117e6;
-    network.overhead = 12e-6;
+    network.overhead = 18e-6;
   }
   // What was measured here.
   if (const auto inside = tuned_network(true)) {

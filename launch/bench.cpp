@@ -1,4 +1,5 @@
 // shoal bench
+#include <cstdlib>
 #include <string>
 #include <vector>
 
@@ -179,8 +180,13 @@ class BenchCommand : public Command {
         ->delimiter(',');
     add(app, "--sizes", sizes_, "RANGE", "FROM:TO, in steps of four");
     app->add_option("--peers", collectives_.peers,
-                    "gloo, mpich, comma separated; auto: those installed; none (none)")
+                    "gloo, mpich, comma separated; auto: those installed; forced: every algorithm that "
+                    "Open MPI can be forced to; none (none)")
         ->type_name("LIST")
+        ->each([](const std::string& name) {
+          // Open MPI looks at it when it starts, which comes after this.
+          if (name == "forced") setenv("OMPI_MCA_coll_tuned_use_dynamic_rules", "1", 0);
+        })
         ->delimiter(',');
     add(app, "--link-rate", link_rate_, "SIZE",
         "bytes a second of a link between nodes, for the bound; 0: measured");
@@ -219,6 +225,9 @@ class BenchCommand : public Command {
     add(app, "--mesh", mesh_, "dp=N,tp=N", "layout of the ranks (default: mostly tp)")
         ->default_str("");
     add(app, "--steps", train_.steps, "N", "timed steps; 0: 200 of nano, 15 of gpt2");
+    app->add_flag("--overlap", train_.overlap,
+                  "with --mesh dp=N over all ranks: also how much of the sum of gradients hides "
+                  "behind the backward pass");
     add_common(app);
   }
 

@@ -39,6 +39,7 @@ void StepLog::write(const models::StepReport& report, const std::string& mesh) {
     line["step_ms"] = report.step_ms;
     line["gflops"] = report.gflops;
     line["comm_share"] = report.comm_share;
+    if (report.overlap) line["overlap"] = *report.overlap;
   }
   line["mesh"] = mesh;
   const std::string text = line.dump() + '\n';

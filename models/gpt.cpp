@@ -1,6 +1,7 @@
 #include <shoal/models/gpt.hpp>
 
 #include <algorithm>
+#include <chrono>
 #include <optional>
 #include <string>
 #include <utility>
@@ -17,6 +18,7 @@
 
 #include "gpt_block.hpp"
 #include "gpt_parameters.hpp"
+#include "late_embedding.hpp"
 
 namespace shoal::models {
 namespace {
@@ -70,6 +72,9 @@ struct Gpt::Impl {
   // Where there is more than one dp rank: the sum of gradients, by what is done together.
   std::optional<BucketedAllReduce> dp_sum;
   std::vector<std::size_t> stage_ends;  // pieces of dp_sum up to the end of each stage
+  // Where dp_sum goes on beside the backward pass: what the embedding adds to the head's gradient.
+  std::optional<LateEmbedding> late_embedding;
+  SumTimes sum_times;
 
   // Room for the largest batch seen.
   Index room_batch = 0;
@@ -96,8 +101,10 @@ Gpt::Impl::Impl(const GptConfig& gpt_config, const Mesh& over, std::uint64_t see
   }
   initialise(config, layout, seed, parameters.span());
   if (over.axis("dp").size() > 1) {
+    const bool beside = !over.axis("dp").on_one_node();
+    if (beside) late_embedding.emplace(over.axis("dp"), embedding.ids(), config.width);
     std::vector<Block> pieces;
-    for (const std::vector<Block>& stage : backward_stages(layout)) {
+    for (const std::vector<Block>& stage : backward_stages(layout, beside)) {
       pieces.insert(pieces.end(), stage.begin(), stage.end());
       stage_ends.push_back(pieces.size());
     }
@@ -268,7 +275,11 @@ void Gpt::Impl::backward_blocks(const Pass& pass, const TokenBatch& batch, kerne
     kernels::dropout_backward(pass.dropout_at(embedding_site), pass.first_element(width), count,
                               dx.data(), dx.data());
   }
-  embedding.backward(pass.rows(), batch.inputs, dx.data(), gradient(layout.token_embedding));
+  if (last && late_embedding) {
+    late_embedding->collect(pass.rows(), batch.inputs, dx.data());
+  } else {
+    embedding.backward(pass.rows(), batch.inputs, dx.data(), gradient(layout.token_embedding));
+  }
   float* dpositions = gradient(layout.position_embedding);
   for (Index sequence = 0; sequence < pass.batch; ++sequence) {
     kernels::add(pass.time * width, dpositions, dx.data() + sequence * pass.time * width,
@@ -341,7 +352,16 @@ void Gpt::reduce_gradients() {
   if (!impl_->dp_sum) return;
   gradients();  // zeros, if there was nothing to add
   impl_->dp_sum->finish();
+  impl_->sum_times = {impl_->dp_sum->times().reducing, impl_->dp_sum->times().waited};
+  if (!impl_->late_embedding) return;
+  const auto start = std::chrono::steady_clock::now();
+  impl_->late_embedding->add_to(impl_->gradient(impl_->layout.token_embedding));
+  const Seconds late = std::chrono::steady_clock::now() - start;
+  impl_->sum_times.reducing += late;
+  impl_->sum_times.waited += late;
 }
+
+const Gpt::SumTimes& Gpt::gradient_sum_times() const noexcept { return impl_->sum_times; }
 
 std::span<const Parameter> Gpt::parameter_list() const noexcept { return impl_->layout.list; }
 std::span<const ParameterGroup> Gpt::groups() const noexcept { return impl_->layout.groups; }

@@ -125,7 +125,7 @@ ParameterLayout lay_out_parameters(const GptConfig& config, int tp_size, int tp_
   return layout;
 }
 
-std::vector<std::vector<Block>> backward_stages(const ParameterLayout& layout) {
+std::vector<std::vector<Block>> backward_stages(const ParameterLayout& layout, bool head_first) {
   std::map<Index, Index> size_at;
   for (const Parameter& parameter : layout.list) size_at[parameter.offset] = parameter.size;
   std::vector<std::vector<Block>> stages;
@@ -135,13 +135,14 @@ std::vector<std::vector<Block>> backward_stages(const ParameterLayout& layout) {
       if (offset >= 0) stage.push_back({offset, size_at.at(offset)});
     }
   };
-  add({layout.final_gain, layout.final_bias});
+  constexpr Index none = -1;
+  add({layout.final_gain, layout.final_bias, head_first ? layout.token_embedding : none});
   for (auto at = layout.blocks.rbegin(); at != layout.blocks.rend(); ++at) {
     add({at->fc_proj_weight, at->fc_proj_bias, at->fc_weight, at->fc_bias, at->ln2_gain,
          at->ln2_bias, at->proj_weight, at->proj_bias, at->qkv_weight, at->qkv_bias, at->ln1_gain,
          at->ln1_bias});
   }
-  add({layout.position_embedding, layout.token_embedding});
+  add({layout.position_embedding, head_first ? none : layout.token_embedding});
   return stages;
 }
 

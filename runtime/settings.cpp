@@ -73,6 +73,7 @@ Settings from_environment() {
   made.silence = std::min(made.timeout, seconds_of("SHOAL_SILENCE", made.silence));
   made.watch = switch_of("SHOAL_WATCH", made.watch);
   made.background = switch_of("SHOAL_BACKGROUND", made.background);
+  made.tcp = switch_of("SHOAL_TCP", made.tcp);
   made.check = switch_of("SHOAL_CHECK", made.check);
   made.reproducible = switch_of("SHOAL_REPRODUCIBLE", made.reproducible);
   made.tuning = text_of("SHOAL_TUNING");

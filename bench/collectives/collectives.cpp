@@ -16,6 +16,7 @@
 #include "collectives/bound.hpp"
 #include "collectives/child.hpp"
 #include "collectives/contest.hpp"
+#include "collectives/forced.hpp"
 #include "collectives/peers.hpp"
 #include "collectives/plot.hpp"
 #include "report.hpp"
@@ -106,6 +107,7 @@ class Bench {
     require_known(options, operations_);
     require_plot_file();
     peers_ = find_peers(world, options.peers);
+    forces_ = std::find(options.peers.begin(), options.peers.end(), "forced") != options.peers.end();
     link_ = measure_link(world);
     if (options.link_bytes_per_second > 0) link_.bytes_per_second = options.link_bytes_per_second;
   }
@@ -143,6 +145,8 @@ class Bench {
       peer_times.push_back(peer->time(
           {operation, options_.dtype, options_.op, options_.seconds_per_size / 4, sizes}));
     }
+    forced_.clear();
+    if (forces_) forced_ = forced_algorithms(world_, operation);
     if (speaks_) print_head(operation);
     Panel panel;
     panel.title = title(operation);
@@ -168,9 +172,13 @@ class Bench {
     calls.emplace_back([&] { contest.run(mpi_name); });
     calls.emplace_back([&] { contest.move_memory(); });
     for (const std::string& name : apply) calls.emplace_back([&] { contest.run(name); });
+    for (const Forced& forced : forced_) {
+      calls.emplace_back([&] { contest.run_on(forced.comm, mpi_name); });
+    }
     const std::vector<double> medians =
         interleaved_medians(world_, calls, options_.seconds_per_size);
     const double mpi = medians[0];
+    const Best best = best_of(medians, 2 + apply.size());
     const double bound = operation == Operation::barrier && world_.on_one_node()
                              ? 0
                              : std::max(medians[1], wire_bound(operation, contest.bytes(), world_,
@@ -183,8 +191,8 @@ class Bench {
     for (std::size_t i = 0; i < apply.size(); ++i) {
       contest.check(apply[i]);
       const double seconds = medians[i + 2];
-      if (speaks_) print_row(contest.bytes(), apply[i], seconds, bound, mpi, others);
-      add_row(operation, contest.bytes(), apply[i], seconds, bound, mpi, others);
+      if (speaks_) print_row(contest.bytes(), apply[i], seconds, bound, mpi, best, others);
+      add_row(operation, contest.bytes(), apply[i], seconds, bound, mpi, best, others);
       add_point(panel, apply[i], Series::Kind::ours, contest.bytes(), seconds);
     }
     add_point(panel, "MPI", Series::Kind::peer, contest.bytes(), mpi);
@@ -194,6 +202,21 @@ class Bench {
       }
     }
     if (bound > 0) add_point(panel, "bound", Series::Kind::bound, contest.bytes(), bound);
+  }
+
+  // What MPI can do at best.
+  struct Best {
+    double seconds = 0;
+    std::string algorithm;
+  };
+  Best best_of(const std::vector<double>& medians, std::size_t first) const {
+    Best best;
+    for (std::size_t i = 0; i < forced_.size(); ++i) {
+      if (best.algorithm.empty() || medians[first + i] < best.seconds) {
+        best = {medians[first + i], forced_[i].name};
+      }
+    }
+    return best;
   }
 
   std::string title(Operation operation) const {
@@ -212,12 +235,14 @@ class Bench {
   void print_head(Operation operation) const {
     fmt::print("{}\n{:>7} {:<20} {:>10} {:>10} {:>7} {:>6}", title(operation), "bytes", "algorithm",
                "time us", "bound us", "/bound", "MPI");
+    if (forces_) fmt::print(" {:>6} {:<12}", "best", "of MPI's");
     for (const auto& peer : peers_) fmt::print(" {:>6}", peer->name());
     fmt::print("\n");
   }
 
   void print_row(Bytes bytes, const std::string& algorithm, double seconds, double bound,
-                 double mpi, const std::vector<std::optional<double>>& others) const {
+                 double mpi, const Best& best,
+                 const std::vector<std::optional<double>>& others) const {
     fmt::print("{:>7} {:<20.20} {:>10.2f}", size_text(bytes), algorithm, seconds * microseconds);
     if (bound > 0) {
       fmt::print(" {:>10.2f} {:>7}", bound * microseconds, ratio(seconds / bound));
@@ -225,6 +250,7 @@ class Bench {
       fmt::print(" {:>10} {:>7}", "-", "-");
     }
     fmt::print(" {:>6}", ratio(mpi / seconds));
+    if (forces_) fmt::print(" {:>6} {:<12.12}", ratio(best.seconds / seconds), best.algorithm);
     for (const auto& other : others) fmt::print(" {:>6}", other ? ratio(*other / seconds) : "-");
     fmt::print("\n");
     std::fflush(stdout);
@@ -236,7 +262,8 @@ class Bench {
   }
 
   void add_row(Operation operation, Bytes bytes, const std::string& algorithm, double seconds,
-               double bound, double mpi, const std::vector<std::optional<double>>& others) {
+               double bound, double mpi, const Best& best,
+               const std::vector<std::optional<double>>& others) {
     Row row;
     row.op = name_of(operation);
     row.bytes = bytes;
@@ -249,6 +276,10 @@ class Bench {
                  {"reduce_op", std::string(name_of(options_.op))},
                  {"memory", options_.memory == Memory::local ? "local" : "node_shared"},
                  {"nodes", std::to_string(world_.node_count())}};
+    if (forces_) {
+      row.more["best forced MPI us"] = best.seconds * microseconds;
+      row.notes["best_forced_mpi"] = best.algorithm;
+    }
     for (std::size_t i = 0; i < others.size(); ++i) {
       if (others[i]) row.more[peers_[i]->title() + " us"] = *others[i] * microseconds;
     }
@@ -272,6 +303,9 @@ class Bench {
                Runtime::mpi_version());
     for (const auto& peer : peers_) fmt::print(",\n{}", peer->title());
     fmt::print(" takes.\n");
+    if (forces_) {
+      fmt::print("Best: the quickest of all algorithms that Open MPI can be forced to take.\n");
+    }
     fmt::print("Bound: all ranks at once read and write the memory that they must{}.\n",
                world_.on_one_node() ? "" : ",\nor the bytes that a node's link must carry");
     fmt::print("MPI took turns with each row in the same process{}.\n",
@@ -322,6 +356,8 @@ class Bench {
   Report report_;
   bool speaks_;
   std::vector<std::unique_ptr<Peer>> peers_;
+  bool forces_ = false;
+  std::vector<Forced> forced_;  // of the operation being measured
   Link link_;
   std::vector<Panel> panels_;
 };

@@ -66,7 +66,7 @@ double Contest::expected_at(Index index) const {
   return 0;
 }
 
-void Contest::run(const std::string& algorithm) {
+void Contest::run_on(const Communicator& comm, const std::string& algorithm) {
   CollectiveOptions how;
   if (algorithm == "reproducible") {
     how.reproducible = true;
@@ -75,17 +75,17 @@ void Contest::run(const std::string& algorithm) {
   }
   switch (operation_) {
     case Operation::all_reduce:
-      return all_reduce(comm_, in_.data(), out_.data(), count_, type_, op_, how);
+      return all_reduce(comm, in_.data(), out_.data(), count_, type_, op_, how);
     case Operation::reduce_scatter:
-      return reduce_scatter(comm_, in_.data(), out_.data(), each_, type_, op_, how);
+      return reduce_scatter(comm, in_.data(), out_.data(), each_, type_, op_, how);
     case Operation::all_gather:
-      return all_gather(comm_, in_.data(), each_, out_.data(), type_, how);
+      return all_gather(comm, in_.data(), each_, out_.data(), type_, how);
     case Operation::broadcast:
       // The root's data must still be there at the next call, so it lies in the input.
-      return broadcast(comm_, comm_.rank() == 0 ? in_.data() : out_.data(), count_, type_, 0, how);
+      return broadcast(comm, comm.rank() == 0 ? in_.data() : out_.data(), count_, type_, 0, how);
     case Operation::all_to_all:
-      return all_to_all(comm_, in_.data(), out_.data(), each_, type_, how);
-    case Operation::barrier: return barrier(comm_, how);
+      return all_to_all(comm, in_.data(), out_.data(), each_, type_, how);
+    case Operation::barrier: return barrier(comm, how);
   }
 }
 

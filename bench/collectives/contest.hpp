@@ -19,7 +19,9 @@ class Contest {
           Bytes bytes);
 
   /// Runs the operation with an algorithm of the registry, "auto" or "reproducible".
-  void run(const std::string& algorithm);
+  void run(const std::string& algorithm) { run_on(comm_, algorithm); }
+  /// The same on another communicator of the same ranks in the same order.
+  void run_on(const Communicator& comm, const std::string& algorithm);
   /// Reads and writes as much memory as this rank must at least.
   void move_memory();
   /// Runs it once more on a poisoned output. Throws Error on all ranks if the result is wrong on any.

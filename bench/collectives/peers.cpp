@@ -202,9 +202,12 @@ std::vector<std::unique_ptr<Peer>> find_peers(const Communicator& world,
     return std::find(names.begin(), names.end(), name) != names.end();
   };
   for (const std::string& name : names) {
-    if (name == "gloo" || name == "mpich" || name == "auto" || name == "none") continue;
+    if (name == "gloo" || name == "mpich" || name == "auto" || name == "none" ||
+        name == "forced") {
+      continue;  // the last is no program: see forced.hpp
+    }
     throw UsageError("--peers", "there is no peer '" + name + "'",
-                     "choose of gloo, mpich, auto, none");
+                     "choose of gloo, mpich, forced, auto, none");
   }
   std::vector<std::unique_ptr<Peer>> peers;
   const auto look = [&](const char* name, auto find) {

@@ -3,8 +3,8 @@
 #include <algorithm>
 #include <chrono>
 
+#include <shoal/collectives/all_reduce.hpp>
 #include <shoal/collectives/barrier.hpp>
-#include <shoal/collectives/point_to_point.hpp>
 #include <shoal/runtime/buffer.hpp>
 
 #include "timing.hpp"
@@ -22,28 +22,25 @@ double seconds_since(Clock::time_point start) {
   return std::chrono::duration<double>(Clock::now() - start).count();
 }
 
-// One way. The first exchange tells both how many follow.
-double message_time(const Communicator& world, bool first, Rank other, Index bytes,
-                    std::byte* data) {
+// What both ranks of `pair` take to send each other so much.
+double exchange_time(const Communicator& pair, Bytes bytes, const Buffer<float>& data) {
+  const auto count = static_cast<Index>(bytes / sizeof(float));
   const auto exchange = [&] {
     const auto start = Clock::now();
-    if (first) send(world, data, bytes, DType::i8, other);
-    receive(world, data, bytes, DType::i8, other);
-    if (!first) send(world, data, bytes, DType::i8, other);
-    return seconds_since(start) / 2;
+    all_reduce(pair, data.data(), data.data(), count, DType::f32, ReduceOp::max,
+               {"recursive_doubling"});
+    return seconds_since(start);
   };
   exchange();
-  const double once = exchange();
-  std::int32_t tries = static_cast<std::int32_t>(
-      std::clamp(budget / std::max(2 * once, 1e-9), double{fewest}, double{most_tries}));
-  if (first) {
-    send(world, &tries, 1, DType::i32, other);
-  } else {
-    receive(world, &tries, 1, DType::i32, other);
-  }
+  double once = exchange();
+  all_reduce(pair, &once, &once, 1, DType::f64, ReduceOp::max);  // both are to try as often
+  const int tries =
+      static_cast<int>(std::clamp(budget / std::max(once, 1e-9), double{fewest}, double{most_tries}));
   std::vector<double> times;
-  for (std::int32_t i = 0; i < tries; ++i) times.push_back(exchange());
-  return median(times);
+  for (int i = 0; i < tries; ++i) times.push_back(exchange());
+  double middle = median(times);
+  all_reduce(pair, &middle, &middle, 1, DType::f64, ReduceOp::max);
+  return middle;
 }
 
 double reduce_seconds_per_byte() {
@@ -61,42 +58,26 @@ double reduce_seconds_per_byte() {
 
 }  // namespace
 
-Line fit_line(const std::vector<std::pair<double, double>>& points) {
-  // Weights 1/seconds²: the normal equations of the relative errors.
-  double s = 0, sx = 0, sy = 0, sxx = 0, sxy = 0;
-  for (const auto& [bytes, seconds] : points) {
-    const double weight = 1 / (seconds * seconds);
-    s += weight;
-    sx += weight * bytes;
-    sy += weight * seconds;
-    sxx += weight * bytes * bytes;
-    sxy += weight * bytes * seconds;
-  }
-  const double determinant = s * sxx - sx * sx;
-  Line line;
-  if (determinant > 0) {
-    line.beta = (s * sxy - sx * sy) / determinant;
-    line.alpha = (sy - line.beta * sx) / s;
-  }
-  constexpr double least = 1e-15;
-  return {std::max(line.alpha, least), std::max(line.beta, least)};
-}
-
 Network measure_level(const Communicator& world, Rank a, Rank b, Bytes most) {
-  barrier(world);
+  const bool in = world.rank() == a || world.rank() == b;
+  const Communicator pair = world.split(in ? 0 : 1, world.rank(), "tune two ranks");
   Network network{1e-6, 1e-9, 1e-10};
-  if (world.rank() == a || world.rank() == b) {
-    const bool first = world.rank() == a;
-    const Buffer<std::byte> data(static_cast<Index>(most));
-    std::vector<std::pair<double, double>> points;
-    for (Bytes bytes = 8; bytes <= most; bytes *= 4) {
-      points.emplace_back(bytes, message_time(world, first, first ? b : a,
-                                              static_cast<Index>(bytes), data.data()));
-    }
-    const Line line = fit_line(points);
-    network.alpha = std::max(line.alpha, 1e-9);
-    network.beta = line.beta;
+  if (in) {
+    constexpr double least = 1e-15;
+    constexpr double least_time = 0.1;
+    const Buffer<float> data(static_cast<Index>(most / sizeof(float)));
     network.gamma = reduce_seconds_per_byte();
+    network.alpha = std::max(exchange_time(pair, 8, data), 1e-9);
+    Bytes bytes = std::min(most, Bytes{1} << 20);
+    double half = exchange_time(pair, bytes / 2, data);
+    double whole = exchange_time(pair, bytes, data);
+    while (whole < least_time && bytes < most) {
+      bytes *= 2;
+      half = whole;
+      whole = exchange_time(pair, bytes, data);
+    }
+    const double a_byte = (whole - half) / static_cast<double>(bytes - bytes / 2);
+    network.beta = std::max(a_byte - network.gamma, least);
   }
   barrier(world);
   return network;

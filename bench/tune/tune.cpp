@@ -125,7 +125,7 @@ class Tuner {
   }
 
   void measure_levels() {
-    constexpr Bytes most = Bytes{4} << 20;
+    constexpr Bytes most = Bytes{32} << 20;
     Rank near = -1;
     Rank far = -1;
     for (Rank rank = world_.size() - 1; rank > 0; --rank) {
@@ -313,7 +313,7 @@ class Tuner {
         {"link_within_node", level(table_.within_node)},
         {"link_between_nodes", level(table_.between_nodes)},
         {"how", fmt::format("medians of the slowest rank, algorithms in turns, about {} s each; f32 "
-                            "sums; links by messages to and fro of 8 B to 4 MiB, fitted",
+                            "sums; links by two ranks that send to each other at once",
                             options_.seconds_per_size)}};
   }
 

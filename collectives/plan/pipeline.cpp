@@ -1,8 +1,11 @@
 #include "plan/pipeline.hpp"
 
 #include <mpi.h>
+#include <poll.h>
 
 #include <algorithm>
+#include <chrono>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -12,6 +15,7 @@
 #include <shoal/runtime/wait.hpp>
 
 #include "reduce/reduce.hpp"
+#include "tcp/connections.hpp"
 #include "transport.hpp"
 
 namespace shoal {
@@ -25,7 +29,9 @@ constexpr Bytes smallest_segment = 32 << 10;
 constexpr Bytes segments_a_block = 4;
 // Messages under way for each peer, each way: enough to keep the wire busy while this rank waits for
 // its turn on the processor.
-constexpr std::size_t window = 8;
+constexpr std::size_t window = tcp::Stream::most;
+// After a peer has closed its connection: the watch knows why, and may end the run before this does.
+constexpr std::chrono::seconds grace{10};
 
 // Memory for what arrives and is not yet combined, kept from call to call: fresh memory costs a page
 // fault each time.
@@ -79,14 +85,14 @@ struct Incoming {
 // What is under way, or still to come, between this member and one other.
 struct Peer {
   int member = 0;
+  tcp::Stream* stream = nullptr;  // none: messages go by MPI
   std::vector<Outgoing> out;
   std::vector<Incoming> in;
   std::size_t started = 0;  // of out: handed to MPI
   std::size_t sent = 0;     // of out: done
   std::size_t posted = 0;   // of in
   std::size_t received = 0;
-  std::vector<MPI_Request> sends = std::vector<MPI_Request>(window, MPI_REQUEST_NULL);
-  std::vector<MPI_Request> receives = std::vector<MPI_Request>(window, MPI_REQUEST_NULL);
+  std::vector<MPI_Request> sends, receives;  // of MPI: `window` each
   std::vector<std::byte*> free_slots;
 };
 
@@ -107,7 +113,11 @@ class Pipeline {
   bool post_receives(Peer& peer);
   bool start_sends(Peer& peer);
   bool collect();
-  void complete_receive(Peer& peer, const MPI_Status& status);
+  bool collect_from_mpi();
+  bool collect_from_streams();
+  void complete_send(Peer& peer);
+  void complete_receive(Peer& peer);
+  void pause(Waiter& waiter);
   bool combine_ready();
   void combine(Arrival& arrival);
   void finish(Segment& segment);
@@ -151,13 +161,22 @@ class Pipeline {
   std::vector<std::pair<std::size_t, bool>> head_of_;  // peer, and if it is a send
   std::vector<int> done_;
   std::vector<MPI_Status> statuses_;
+  tcp::Connections& connections_;
+  bool by_mpi_ = false;  // some peer is reached so
+  std::vector<pollfd> sockets_;
+  std::vector<tcp::Stream*> asked_;  // whose these are
+  std::optional<std::chrono::steady_clock::time_point> gone_since_;
 };
 
 Pipeline::Pipeline(const Plan& plan, const Exchange& exchange)
     : exchange_(exchange),
       element_(size_of(exchange.type)),
       handle_(mpi_handle(*exchange.comm)),
-      peer_index_(exchange.members.size(), -1) {
+      peer_index_(exchange.members.size(), -1),
+      connections_(exchange.comm->extension<tcp::Connections>()) {
+  if (connections_.given_up()) {
+    throw Error(title(), "an earlier collective was left half done", "start again");
+  }
   cut(plan.counts);
   for (const Round& round : plan.rounds) schedule(round);
   // Staging for what is combined; what replaces lands in place.
@@ -220,7 +239,14 @@ Peer& Pipeline::peer_of(int member) {
   int& index = peer_index_[static_cast<std::size_t>(member)];
   if (index < 0) {
     index = static_cast<int>(peers_.size());
-    peers_.emplace_back().member = member;
+    Peer& peer = peers_.emplace_back();
+    peer.member = member;
+    peer.stream = connections_.to(exchange_.members[static_cast<std::size_t>(member)]);
+    if (peer.stream == nullptr) {
+      by_mpi_ = true;
+      peer.sends.assign(window, MPI_REQUEST_NULL);
+      peer.receives.assign(window, MPI_REQUEST_NULL);
+    }
   }
   return peers_[static_cast<std::size_t>(index)];
 }
@@ -292,6 +318,12 @@ bool Pipeline::post_receives(Peer& peer) {
     } else if (segment.received < arrival.needs_received || segment.sent < arrival.needs_sent) {
       break;  // what is there is still needed
     }
+    if (peer.stream != nullptr) {
+      peer.stream->receive(to, bytes(segment));
+      ++peer.posted;
+      any = true;
+      continue;
+    }
     check_mpi(MPI_Irecv(to, static_cast<int>(bytes(segment)), MPI_BYTE,
                         exchange_.members[static_cast<std::size_t>(peer.member)], collective_tag,
                         handle_, &peer.receives[peer.posted % window]),
@@ -309,6 +341,12 @@ bool Pipeline::start_sends(Peer& peer) {
     Segment& segment = segments_[static_cast<std::size_t>(next.segment)];
     if (segment.received < next.needs_received) break;
     gather(segment);
+    if (peer.stream != nullptr) {
+      peer.stream->send(value_of(segment), bytes(segment));
+      ++peer.started;
+      any = true;
+      continue;
+    }
     check_mpi(MPI_Isend(value_of(segment), static_cast<int>(bytes(segment)), MPI_BYTE,
                         exchange_.members[static_cast<std::size_t>(peer.member)], collective_tag,
                         handle_, &peer.sends[peer.started % window]),
@@ -319,12 +357,33 @@ bool Pipeline::start_sends(Peer& peer) {
   return any;
 }
 
-// Asks MPI, with one call that lets it work, for the oldest messages of all peers.
 bool Pipeline::collect() {
+  bool any = collect_from_streams();
+  if (by_mpi_) any |= collect_from_mpi();
+  return any;
+}
+
+bool Pipeline::collect_from_streams() {
+  bool any = false;
+  for (Peer& peer : peers_) {
+    tcp::Stream* const stream = peer.stream;
+    if (stream == nullptr || stream->awaited() == 0) continue;
+    if (stream->socket() < 0) connections_.accept_waiting();
+    any |= stream->progress();
+    if (stream->length_differs()) throw length_differs(peer);
+    for (std::size_t i = stream->take_sent(); i > 0; --i) complete_send(peer);
+    for (std::size_t i = stream->take_received(); i > 0; --i) complete_receive(peer);
+  }
+  return any;
+}
+
+// Asks MPI, with one call that lets it work, for the oldest messages of all peers.
+bool Pipeline::collect_from_mpi() {
   heads_.clear();
   head_of_.clear();
   for (std::size_t i = 0; i < peers_.size(); ++i) {
     Peer& peer = peers_[i];
+    if (peer.stream != nullptr) continue;
     if (peer.received < peer.posted) {
       heads_.push_back(peer.receives[peer.received % window]);
       head_of_.emplace_back(i, false);
@@ -354,25 +413,32 @@ bool Pipeline::collect() {
       check_mpi(status.MPI_ERROR, exchange_.operation);
     }
     if (is_send) {
-      ++segments_[static_cast<std::size_t>(peer.out[peer.sent].segment)].sent;
-      ++peer.sent;
+      complete_send(peer);
     } else {
-      complete_receive(peer, status);
+      const Arrival& arrival = arrivals_[peer.in[peer.received].arrival];
+      const Segment& segment = segments_[static_cast<std::size_t>(arrival.segment)];
+      int bytes_got = 0;
+      MPI_Get_count(&status, MPI_BYTE, &bytes_got);
+      if (static_cast<Bytes>(bytes_got) != bytes(segment)) throw length_differs(peer);
+      complete_receive(peer);
     }
-    --left_;
   }
   if (code != MPI_ERR_IN_STATUS) check_mpi(code, exchange_.operation);
   return count > 0;
 }
 
-void Pipeline::complete_receive(Peer& peer, const MPI_Status& status) {
+void Pipeline::complete_send(Peer& peer) {
+  ++segments_[static_cast<std::size_t>(peer.out[peer.sent].segment)].sent;
+  ++peer.sent;
+  --left_;
+}
+
+void Pipeline::complete_receive(Peer& peer) {
   const std::size_t at = peer.in[peer.received].arrival;
   Arrival& arrival = arrivals_[at];
   Segment& segment = segments_[static_cast<std::size_t>(arrival.segment)];
-  int count = 0;
-  MPI_Get_count(&status, MPI_BYTE, &count);
-  if (static_cast<Bytes>(count) != bytes(segment)) throw length_differs(peer);
   ++peer.received;
+  --left_;
   if (--arrival.missing > 0) return;
   if (arrival.combines) {
     ready_.push_back(at);
@@ -425,7 +491,8 @@ void Pipeline::finish(Segment& segment) {
   }
 }
 
-void Pipeline::run() {
+// Until something may have come. A peer that has gone is waited for a while longer.
+void Pipeline::pause(Waiter& waiter) {
   const auto all_late = [&] {
     std::string whom;
     for (const Peer& peer : peers_) {
@@ -434,6 +501,37 @@ void Pipeline::run() {
     }
     return Waiter::Late{title(), whom};
   };
+  sockets_.clear();
+  asked_.clear();
+  bool calls = false;
+  for (const Peer& peer : peers_) {
+    const tcp::Stream* const stream = peer.stream;
+    if (stream == nullptr || stream->awaited() == 0) continue;
+    if (stream->gone()) {
+      const auto now = std::chrono::steady_clock::now();
+      if (!gone_since_) gone_since_ = now;
+      if (now > *gone_since_ + grace) {
+        throw PeerError(title(), name_of(peer) + " has closed its connection",
+                        "see whether it still runs");
+      }
+    } else if (stream->socket() < 0) {
+      calls = true;
+    } else {
+      sockets_.push_back({stream->socket(), stream->awaited(), 0});
+      asked_.push_back(peer.stream);
+    }
+  }
+  if (calls) sockets_.push_back({connections_.listener(), POLLIN, 0});
+  if (by_mpi_) {
+    waiter.pause(all_late);  // MPI wants to be asked
+    poll(sockets_.data(), sockets_.size(), 0);
+  } else {
+    waiter.pause_on(sockets_.data(), sockets_.size(), all_late);
+  }
+  for (std::size_t i = 0; i < asked_.size(); ++i) asked_[i]->ready(sockets_[i].revents);
+}
+
+void Pipeline::run() {
   Waiter waiter;
   while (left_ > 0) {
     bool any = false;
@@ -444,7 +542,7 @@ void Pipeline::run() {
     if (any) {
       waiter = Waiter();
     } else {
-      waiter.pause(all_late);
+      pause(waiter);
     }
   }
   // Segments that no message changes (a plan may have some) are final from the start.
@@ -457,6 +555,7 @@ void Pipeline::run() {
 
 Pipeline::~Pipeline() {
   if (left_ == 0) return;
+  connections_.give_up();
   int finalized = 0;
   MPI_Finalized(&finalized);
   if (finalized) return;

@@ -1,9 +1,11 @@
 // Carries out a plan: blocks travel in segments, several under way for each peer, and each segment is
 // combined while the next ones are on the wire.
 //
-// A segment is small enough for MPI's eager protocol over TCP (64 KiB): no rendezvous, whose answer
-// would wait until the peer looks. Measured with 16 MiB over four hosts at 1 Gbit/s: in blocks of
-// 4 MiB 0.82 of the wire, in segments of 128 KiB 0.80, of 63 KiB 0.93.
+// Between nodes messages take the communicator's own connections (tcp/connections.hpp); within a node,
+// and where there are none, MPI. There a segment must be small enough for MPI's eager protocol over TCP
+// (64 KiB): no rendezvous, whose answer would wait until the peer looks. Measured by MPI with 16 MiB over
+// four hosts at 1 Gbit/s: in blocks of 4 MiB 0.82 of the wire, in segments of 128 KiB 0.80, of 63 KiB
+// 0.93.
 #pragma once
 
 #include <functional>

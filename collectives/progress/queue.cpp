@@ -4,6 +4,7 @@
 #include <pthread.h>
 
 #include <algorithm>
+#include <chrono>
 #include <csignal>
 #include <string>
 #include <system_error>
@@ -108,11 +109,13 @@ void WorkQueue::run_next(Lock& lock) {
   } else {
     running_ = true;
     lock.unlock();
+    const auto start = std::chrono::steady_clock::now();
     try {
       work->body(own_);
     } catch (...) {
       failure = std::current_exception();
     }
+    work->took = std::chrono::steady_clock::now() - start;
     lock.lock();
     running_ = false;
     if (failure) {
@@ -179,6 +182,7 @@ Work& Work::operator=(Work&& other) noexcept {
   if (this != &other) {
     let_go();
     state_ = std::move(other.state_);
+    took_ = other.took_;
   }
   return *this;
 }
@@ -210,6 +214,7 @@ void Work::wait() {
   const std::shared_ptr<State> state = std::exchange(state_, nullptr);
   if (!state) return;
   if (!state->done.load(std::memory_order_acquire)) state->queue->finish(*state);
+  took_ = state->took;
   if (state->failure) std::rethrow_exception(state->failure);
 }
 

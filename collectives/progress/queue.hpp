@@ -24,6 +24,7 @@ struct Work::State {
   std::function<void(const Communicator&)> body;  ///< the blocking call, on the queue's communicator
   std::atomic<bool> done{true};
   std::exception_ptr failure;  ///< read once done
+  Seconds took{0};             ///< in the body; read once done
 };
 
 /// Runs bodies one after the other, in the order of push(), on a communicator of its own.

@@ -127,6 +127,9 @@ TEST(Trainer, ReportsWhatItDoes) {
                 1e-6 * report.gflops);
     EXPECT_GE(report.comm_share, 0);
     EXPECT_LE(report.comm_share, 1);
+    ASSERT_EQ(report.overlap.has_value(), mesh.axis("dp").size() > 1);
+    EXPECT_GE(report.overlap.value_or(0), 0);
+    EXPECT_LE(report.overlap.value_or(0), 1);
   }
   EXPECT_NEAR(*reports[0].val_loss, std::log(static_cast<double>(options.model.vocabulary)), 0.1);
 }

@@ -67,6 +67,9 @@ struct TrainOptions {
   std::vector<std::string> types = {"fp32"};    ///< fp32, bf16
   MeshShape mesh;
   int steps = 0;                                ///< timed steps; 0: as many as take some seconds
+  /// Also measure how much of the sum of gradients hides behind the backward pass: with the steps of
+  /// each rank alone on its share of the batch, and the sum alone. Where dp divides all ranks.
+  bool overlap = false;
   std::string json;
 };
 

@@ -48,6 +48,14 @@ class BucketedAllReduce {
   /// True between the first ready() of a round and finish().
   bool under_way() const noexcept { return under_way_; }
 
+  /// Of the last round: how long the buckets were being reduced, and for how much of that finish()
+  /// waited, so that nothing was computed meanwhile.
+  struct Times {
+    Seconds reducing{0};
+    Seconds waited{0};
+  };
+  const Times& times() const noexcept { return times_; }
+
  private:
   struct Bucket {
     Block range;
@@ -69,6 +77,7 @@ class BucketedAllReduce {
   std::vector<bool> is_ready_;                         // by piece
   std::size_t started_ = 0;
   bool under_way_ = false;
+  Times times_;
 };
 
 }  // namespace shoal

@@ -3,6 +3,8 @@
 
 #include <memory>
 
+#include <shoal/runtime/units.hpp>
+
 namespace shoal {
 
 /// What a non-blocking call (nonblocking.hpp) returns. Its buffers belong to the collective until it
@@ -28,9 +30,12 @@ class Work {
   /// Returns when it is done; throws Error if it failed. What nobody has begun is done by the calling
   /// thread.
   void wait();
+  /// After wait(): how long it took, without the time in which it waited for its turn.
+  Seconds took() const noexcept { return took_; }
 
  private:
   void let_go() noexcept;
+  Seconds took_{0};
   std::shared_ptr<State> state_;
 };
 

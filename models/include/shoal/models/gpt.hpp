@@ -109,6 +109,12 @@ class Gpt {
   void zero_gradients();
   /// Sums the gradients over the dp axis, or waits for what has begun.
   void reduce_gradients();
+  /// What the last reduce_gradients() was about; of the sum's time, `waited` is what it waited itself.
+  struct SumTimes {
+    Seconds reducing{0};
+    Seconds waited{0};
+  };
+  const SumTimes& gradient_sum_times() const noexcept;
 
   std::span<const Parameter> parameter_list() const noexcept;
   std::span<const ParameterGroup> groups() const noexcept;

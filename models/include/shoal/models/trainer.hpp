@@ -49,6 +49,8 @@ struct StepReport {
   double tokens_per_s = 0;           ///< of all ranks together
   double gflops = 0;                 ///< 1e9 floating-point operations a second, all ranks
   double comm_share = 0;             ///< of step_ms, in communication
+  /// Share of the time of the gradients' sum over dp that went by during the backward pass.
+  std::optional<double> overlap;
 };
 
 /// Trains a GPT on a mesh with the axes dp and tp. Batches, dropout and initial weights are functions

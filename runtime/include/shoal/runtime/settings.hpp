@@ -28,6 +28,8 @@ struct Settings {
   bool watch = true;
   /// Whether non-blocking collectives may have threads; then MPI is asked for MPI_THREAD_MULTIPLE.
   bool background = true;
+  /// Whether collectives may have TCP connections of their own between nodes.
+  bool tcp = true;
   /// Whether the ranks compare their calls before each collective.
   bool check = false;
   /// Whether all sums are to be reproducible (CollectiveOptions::reproducible).

@@ -2,11 +2,14 @@
 #pragma once
 
 #include <atomic>
+#include <cstddef>
 #include <functional>
 #include <string>
 
 #include <shoal/runtime/settings.hpp>
 #include <shoal/runtime/units.hpp>
+
+struct pollfd;
 
 namespace shoal {
 
@@ -57,6 +60,18 @@ class Waiter {
     if (!pause_slowly()) fail(describe());
   }
 
+  /// The same where what is awaited shows on sockets: asks them with poll(), and in time sleeps there.
+  template <class Describe>
+  void pause_on(pollfd* sockets, std::size_t count, Describe&& describe) {
+    if (count_ < spin_limit_) {
+      ++count_;
+      relax();
+      ask(sockets, count);
+      return;
+    }
+    if (!sleep_on(sockets, count)) fail(describe());
+  }
+
  private:
   static void relax() noexcept {
 #if defined(__x86_64__)
@@ -69,6 +84,9 @@ class Waiter {
   static int spins_before_yield() noexcept;
   static void make_progress() noexcept;
   bool pause_slowly();
+  static void ask(pollfd* sockets, std::size_t count);
+  bool sleep_on(pollfd* sockets, std::size_t count);
+  bool late();
   [[noreturn]] static void fail(const Late& late);
 
   int spin_limit_ = spins_before_yield();

@@ -1,0 +1,44 @@
+// The part of the token embedding's gradient that comes last.
+//
+// The embedding is tied to the head: the head's part of its gradient is dense and comes first in the
+// backward pass, the embedding's own part comes last, and touches only the rows of the batch's tokens.
+// So the first part may travel while the rest of the backward pass goes on, and only the touched rows
+// travel after it. Waiting for both, a third of the gradient of GPT-2 124M would travel after the end.
+#pragma once
+
+#include <cstdint>
+#include <vector>
+
+#include <shoal/runtime/communicator.hpp>
+#include <shoal/runtime/placement.hpp>
+#include <shoal/runtime/units.hpp>
+
+namespace shoal::models {
+
+/// The rows that one rank of `dp` contributes, and their sum over all.
+class LateEmbedding {
+ public:
+  /// `ids`: those whose rows this rank's table holds. All ranks of `dp` have the same ones.
+  LateEmbedding(const Communicator& dp, const Block& ids, Index width);
+
+  /// Adds dout[rows x width] to the rows of its tokens, as far as they are this rank's ids.
+  void collect(Index rows, const std::int32_t* tokens, const float* dout);
+
+  /// Adds what all ranks have collected to table[ids x width], in the order of ranks, and forgets it.
+  /// As rows, or as a dense sum if that is less to send. Collective.
+  void add_to(float* table);
+
+ private:
+  void add_rows(const std::int32_t* ids, const float* rows, std::size_t count, float* table) const;
+  void add_densely(float* table);
+  void add_by_rows(const std::vector<Index>& counts, Index all, float* table);
+
+  const Communicator& dp_;
+  Block ids_;
+  Index width_;
+  std::vector<std::int32_t> touched_;  // ids, from 0, in the order in which they came
+  std::vector<float> rows_;            // theirs
+  std::vector<std::int32_t> place_;    // by id: in touched_; -1: not there
+};
+
+}  // namespace shoal::models
