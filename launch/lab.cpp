@@ -143,9 +143,11 @@ class LabCommand : public LocalCommand {
                      "ranks that share a host; hosts are filled in order (default: as few as will "
                      "do)")
         ->type_name("N");
+    // One argument a time: a list would swallow the -- before the command.
     run_->add_option("--mpi-arg", mpi_args_, "a further argument of mpirun; may be repeated")
         ->type_name("ARG")
         ->expected(1)
+        ->allow_extra_args(false)
         ->multi_option_policy(CLI::MultiOptionPolicy::TakeAll);
     run_->add_option("COMMAND", command_, "behind --: program and arguments; shoal is this one")
         ->type_name("");

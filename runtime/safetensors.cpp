@@ -16,6 +16,7 @@
 
 #include "checkpoint/file.hpp"
 #include "json_strict.hpp"
+#include "safetensors_header.hpp"
 
 static_assert(std::endian::native == std::endian::little, "safetensors are little endian");
 
@@ -102,16 +103,8 @@ std::uint64_t bytes_of(const std::filesystem::path& path, const std::string& nam
 
 }  // namespace
 
-struct SafetensorsWriter::State {
-  std::filesystem::path path;
-  Bytes data_bytes;
-  FileWriter file;
-  Bytes written = 0;
-};
-
-SafetensorsWriter::SafetensorsWriter(const std::filesystem::path& path,
-                                     std::span<const NamedTensor> tensors,
-                                     const std::map<std::string, std::string>& metadata) {
+std::string safetensors_header(std::span<const NamedTensor> tensors,
+                               const std::map<std::string, std::string>& metadata) {
   nlohmann::ordered_json header = nlohmann::ordered_json::object();
   if (!metadata.empty()) header["__metadata__"] = metadata;
   std::set<std::string> names{"__metadata__"};
@@ -128,16 +121,31 @@ SafetensorsWriter::SafetensorsWriter(const std::filesystem::path& path,
                            {"data_offsets", {offset, offset + tensor.bytes()}}};
     offset += tensor.bytes();
   }
-  std::string text = header.dump();
+  std::string text = std::string(length_bytes, '\0') + header.dump();
   // The data start at a multiple of 8; in a large file of a page, so that they need no copy on
   // their way to the disk, nor when they are mapped.
   const std::uint64_t alignment = offset >= large_file ? 4096 : 8;
-  text.resize((length_bytes + text.size() + alignment - 1) / alignment * alignment - length_bytes,
-              ' ');
-  const auto length = static_cast<std::uint64_t>(text.size());
-  state_.reset(new State{path, offset, FileWriter(path, length_bytes + length + offset)});
-  state_->file.write(&length, length_bytes);
-  state_->file.write(text.data(), text.size());
+  text.resize((text.size() + alignment - 1) / alignment * alignment, ' ');
+  const std::uint64_t length = text.size() - length_bytes;
+  std::memcpy(text.data(), &length, length_bytes);
+  return text;
+}
+
+struct SafetensorsWriter::State {
+  std::filesystem::path path;
+  Bytes data_bytes;
+  FileWriter file;
+  Bytes written = 0;
+};
+
+SafetensorsWriter::SafetensorsWriter(const std::filesystem::path& path,
+                                     std::span<const NamedTensor> tensors,
+                                     const std::map<std::string, std::string>& metadata) {
+  const std::string header = safetensors_header(tensors, metadata);
+  Bytes bytes = 0;
+  for (const NamedTensor& tensor : tensors) bytes += tensor.bytes();
+  state_.reset(new State{path, bytes, FileWriter(path, header.size() + bytes)});
+  state_->file.write(header.data(), header.size());
 }
 
 SafetensorsWriter::~SafetensorsWriter() = default;

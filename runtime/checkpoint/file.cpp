@@ -3,21 +3,27 @@
 #include <fcntl.h>
 #include <sys/stat.h>
 #include <unistd.h>
-#include <xxhash.h>
 
 #include <algorithm>
 #include <cerrno>
 #include <cstdint>
 #include <cstdlib>
 #include <cstring>
+#include <optional>
 #include <utility>
 #include <vector>
+
+#include "checkpoint/file_hash.hpp"
 
 namespace shoal {
 namespace {
 
 constexpr Bytes plain_piece = Bytes{1} << 20;
-constexpr Bytes direct_piece = Bytes{4} << 20;
+// Large ones cost the least processor time, but an error shows only after one of them.
+constexpr Bytes direct_piece = Bytes{64} << 20;
+constexpr Bytes stage_bytes = Bytes{4} << 20;
+// From this size on what is aligned goes out as it is.
+constexpr Bytes worth_direct = Bytes{1} << 20;
 constexpr Bytes direct_alignment = 4096;  // of memory, offsets and lengths with O_DIRECT
 
 std::string_view cure_for(int code) {
@@ -87,20 +93,17 @@ struct FileWriter::State {
   Descriptor file;
   Bytes piece;
   std::unique_ptr<char, void (*)(void*)> stage{nullptr,
-                                               std::free};  // what is not yet a whole piece
+                                               std::free};  // what is not yet worth a write
   Bytes staged = 0;
   Bytes bytes = 0;
-  XXH64_state_t* hash = XXH64_createState();
+  std::optional<FileHash> hash;
 
-  State(const std::filesystem::path& path, bool large)
+  State(const std::filesystem::path& path, bool large, Checksum checksum)
       : file(open_new(path, large, direct)), piece(direct ? direct_piece : plain_piece) {
-    XXH64_reset(hash, 0);
-    if (direct) stage.reset(static_cast<char*>(std::aligned_alloc(direct_alignment, piece)));
+    if (checksum == Checksum::wanted) hash.emplace();
+    if (direct) stage.reset(static_cast<char*>(std::aligned_alloc(direct_alignment, stage_bytes)));
     direct = stage != nullptr;
   }
-  State(const State&) = delete;
-  State& operator=(const State&) = delete;
-  ~State() { XXH64_freeState(hash); }
 
   static Descriptor open_new(const std::filesystem::path& path, bool large, bool& direct) {
     const int flags = O_WRONLY | O_CREAT | O_TRUNC;
@@ -110,8 +113,8 @@ struct FileWriter::State {
   }
 };
 
-FileWriter::FileWriter(const std::filesystem::path& path, Bytes expected)
-    : path_(path), state_(std::make_unique<State>(path, expected >= large_file)) {
+FileWriter::FileWriter(const std::filesystem::path& path, Bytes expected, Checksum checksum)
+    : path_(path), state_(std::make_unique<State>(path, expected >= large_file, checksum)) {
   if (expected < large_file) return;
   // A full disk shows now, not after a minute of writing. Some file systems cannot.
   if (::fallocate(state_->file.number(), 0, 0, static_cast<off_t>(expected)) != 0 &&
@@ -144,25 +147,30 @@ void FileWriter::leave_direct_mode() {
   state_->direct = false;
 }
 
+void FileWriter::flush_stage() {
+  put(state_->stage.get(), state_->staged);
+  state_->staged = 0;
+}
+
 void FileWriter::write(const void* data, Bytes bytes) {
   State& state = *state_;
   const char* next = static_cast<const char*>(data);
   while (bytes > 0) {
-    // A piece that stays in the cache is also hashed there.
     Bytes count = std::min(bytes, state.piece);
     const bool aligned = reinterpret_cast<std::uintptr_t>(next) % direct_alignment == 0;
-    if (!state.stage || (state.staged == 0 && count == state.piece && aligned)) {
+    if (!state.stage) {
+      put(next, count);
+    } else if (aligned && state.staged % direct_alignment == 0 && count >= worth_direct) {
+      if (state.staged > 0) flush_stage();
+      count -= count % direct_alignment;
       put(next, count);
     } else {
-      count = std::min(count, state.piece - state.staged);
+      count = std::min(count, stage_bytes - state.staged);
       std::memcpy(state.stage.get() + state.staged, next, count);
       state.staged += count;
-      if (state.staged == state.piece) {
-        put(state.stage.get(), state.piece);
-        state.staged = 0;
-      }
+      if (state.staged == stage_bytes) flush_stage();
     }
-    XXH64_update(state.hash, next, count);
+    if (state.hash) state.hash->update(next, count);
     next += count;
     bytes -= count;
     state.bytes += count;
@@ -173,13 +181,13 @@ FileDigest FileWriter::finish() {
   State& state = *state_;
   if (state.staged > 0) {
     // The last piece need not be a multiple of the disk's blocks.
-    if (state.direct) leave_direct_mode();
-    put(state.stage.get(), state.staged);
+    if (state.direct && state.staged % direct_alignment != 0) leave_direct_mode();
+    flush_stage();
   }
   if (::fsync(state.file.number()) != 0) throw file_error("write", path_, errno);
   // Network file systems may report a full disk only here.
   if (const int code = state.file.close(); code != 0) throw file_error("write", path_, code);
-  return {state.bytes, XXH64_digest(state.hash)};
+  return {state.bytes, state.hash ? state.hash->digest() : 0};
 }
 
 void sync_directory(const std::filesystem::path& path) {
@@ -189,15 +197,13 @@ void sync_directory(const std::filesystem::path& path) {
 }
 
 FileDigest digest_file(const std::filesystem::path& path) {
-  const std::unique_ptr<XXH64_state_t, XXH_errorcode (*)(XXH64_state_t*)> state(XXH64_createState(),
-                                                                               XXH64_freeState);
-  XXH64_reset(state.get(), 0);
+  FileHash hash;
   FileDigest digest;
   read_all("read", path, [&](const char* data, std::size_t bytes) {
-    XXH64_update(state.get(), data, bytes);
+    hash.update(data, bytes);
     digest.bytes += bytes;
   });
-  digest.xxh64 = XXH64_digest(state.get());
+  digest.xxh64 = hash.digest();
   return digest;
 }
 

@@ -22,20 +22,25 @@ inline constexpr Bytes large_file = Bytes{8} << 20;
 /// A new file for writing. Removing a file that is written in part is the caller's business.
 class FileWriter {
  public:
+  /// Whether the writer is to make the checksum of what it writes.
+  enum class Checksum { wanted, known };
+
   /// `expected`: the length, if it is known before; a large file then gets its space at once.
-  explicit FileWriter(const std::filesystem::path& path, Bytes expected = 0);
+  explicit FileWriter(const std::filesystem::path& path, Bytes expected = 0,
+                      Checksum checksum = Checksum::wanted);
   FileWriter(const FileWriter&) = delete;
   FileWriter& operator=(const FileWriter&) = delete;
   ~FileWriter();
 
   /// Fastest for much at a time, from memory aligned to 4096 bytes, at such an offset of the file.
   void write(const void* data, Bytes bytes);
-  /// Returns once the disk has everything.
+  /// Returns once the disk has everything; the checksum is 0 if it was not wanted.
   FileDigest finish();
 
  private:
   struct State;
   void put(const char* data, Bytes bytes);
+  void flush_stage();
   void leave_direct_mode();
   std::filesystem::path path_;
   std::unique_ptr<State> state_;

@@ -7,6 +7,7 @@
 #include <vector>
 
 #include <shoal/runtime/checkpoint.hpp>
+#include <shoal/runtime/safetensors.hpp>
 
 namespace shoal {
 
@@ -26,6 +27,10 @@ struct StoredFile {
   std::uint64_t xxh64 = 0;
   std::vector<StoredBlock> blocks;
 
+  void set(const FileDigest& digest) {
+    bytes = digest.bytes;
+    xxh64 = digest.xxh64;
+  }
   /// As one line of JSON, to travel to rank 0; throws Error if the text is not that.
   std::string text() const;
   static StoredFile parse(const std::string& text);

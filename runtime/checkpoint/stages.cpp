@@ -118,9 +118,8 @@ void make_folder(const fs::path& folder) {
   if (code) throw file_error(save_operation, folder, code.value());
 }
 
-StoredFile write_shard(const fs::path& folder, Rank rank, std::span<const TensorSlice> slices) {
-  StoredFile file;
-  std::vector<NamedTensor> tensors;
+ShardPlan plan_shard(Rank rank, std::span<const TensorSlice> slices) {
+  ShardPlan shard;
   std::map<std::string, int> uses;
   for (const TensorSlice& slice : slices) {
     if (!slice.owner) continue;
@@ -129,17 +128,14 @@ StoredFile write_shard(const fs::path& folder, Rank rank, std::span<const Tensor
     for (const Block& range : slice.block) extents.push_back(range.size);
     const int use = uses[slice.name]++;
     const std::string key = use == 0 ? slice.name : slice.name + ":" + std::to_string(use);
-    tensors.push_back({key, slice.dtype, Shape(std::span<const Index>(extents)), slice.data});
-    file.blocks.push_back({slice.name, slice.dtype, slice.global, slice.block, key});
+    shard.tensors.push_back({key, slice.dtype, Shape(std::span<const Index>(extents)), slice.data});
+    shard.file.blocks.push_back({slice.name, slice.dtype, slice.global, slice.block, key});
   }
-  if (tensors.empty()) return file;
+  if (shard.tensors.empty()) return shard;
   char name[40];
   std::snprintf(name, sizeof name, "shard-%05d.safetensors", rank);
-  file.name = name;
-  const FileDigest digest = write_safetensors(folder / file.name, tensors);
-  file.bytes = digest.bytes;
-  file.xxh64 = digest.xxh64;
-  return file;
+  shard.file.name = name;
+  return shard;
 }
 
 std::string what_is_kept(const fs::path& root) {

@@ -5,8 +5,10 @@
 #include <filesystem>
 #include <span>
 #include <string>
+#include <vector>
 
 #include <shoal/runtime/checkpoint.hpp>
+#include <shoal/runtime/safetensors.hpp>
 
 #include "checkpoint/manifest.hpp"
 
@@ -22,10 +24,15 @@ void remove_unfinished(const std::filesystem::path& root);
 /// With all folders above it. Throws Error.
 void make_folder(const std::filesystem::path& folder);
 
-/// Writes what rank `rank` owns of `slices`, synced. A rank that owns nothing writes no file and
-/// returns an empty name.
-StoredFile write_shard(const std::filesystem::path& folder, Rank rank,
-                       std::span<const TensorSlice> slices);
+/// What a rank writes: its file, whose length and checksum come later, and the tensors that go into
+/// it. A rank that owns nothing writes no file; its name is empty.
+struct ShardPlan {
+  StoredFile file;
+  std::vector<NamedTensor> tensors;
+};
+
+/// What rank `rank` owns of `slices`. Throws Error for a slice that is out of its tensor.
+ShardPlan plan_shard(Rank rank, std::span<const TensorSlice> slices);
 
 /// Writes the manifest to the unfinished folder, gives that its name, and removes checkpoints
 /// beyond the last `keep_last`. Returns what is wrong although the checkpoint is good: one that

@@ -1,16 +1,15 @@
 #include <shoal/runtime/checkpoint_writer.hpp>
 
 #include <algorithm>
-#include <cstring>
 #include <string>
 #include <vector>
 
-#include <shoal/runtime/buffer.hpp>
 #include <shoal/runtime/error.hpp>
 #include <shoal/runtime/log.hpp>
 #include <shoal/runtime/trace.hpp>
 
 #include "checkpoint/agree.hpp"
+#include "checkpoint/shard_copy.hpp"
 #include "checkpoint/stages.hpp"
 #include "file_job.hpp"
 
@@ -26,34 +25,6 @@ Bytes bytes_of(const TensorSlice& slice) {
   return bytes;
 }
 
-// Copies the owned slices to `to`, side by side, and lets them point there.
-void copy_owned(std::vector<TensorSlice>& slices, std::byte* to) {
-  struct Piece {
-    std::byte* to;
-    const std::byte* from;
-    Bytes bytes;
-  };
-  // All threads share the work evenly, however tensors differ in size.
-  constexpr Bytes largest_piece = Bytes{4} << 20;
-  std::vector<Piece> pieces;
-  for (TensorSlice& slice : slices) {
-    if (!slice.owner) continue;
-    const auto* from = static_cast<const std::byte*>(slice.data);
-    const Bytes bytes = bytes_of(slice);
-    for (Bytes done = 0; done < bytes; done += largest_piece) {
-      pieces.push_back({to + done, from + done, std::min(largest_piece, bytes - done)});
-    }
-    slice.data = to;
-    to += bytes;
-  }
-  const auto count = static_cast<std::int64_t>(pieces.size());
-#pragma omp parallel for schedule(static)
-  for (std::int64_t i = 0; i < count; ++i) {
-    const Piece& piece = pieces[static_cast<std::size_t>(i)];
-    std::memcpy(piece.to, piece.from, piece.bytes);
-  }
-}
-
 }  // namespace
 
 struct CheckpointWriter::Impl {
@@ -64,19 +35,6 @@ struct CheckpointWriter::Impl {
 
   bool first() const { return world.rank() == 0; }
 
-  void reserve(Bytes bytes) {
-    if (bytes <= copy.bytes()) return;
-    copy = Storage();
-    copy = Storage(bytes, Memory::local);
-    // Pages that are written for the first time now need not be made while training waits.
-    constexpr Bytes page = 4096;
-    const auto pages = static_cast<std::int64_t>(bytes / page);
-    std::byte* data = copy.data();
-#pragma omp parallel for schedule(static)
-    for (std::int64_t i = 0; i < pages; ++i)
-      data[i * static_cast<std::int64_t>(page)] = std::byte{0};
-  }
-
   void start(const fs::path& to, std::int64_t of_step, std::span<const TensorSlice> tensors,
              const Metadata& with, const SaveOptions& how, From from) {
     root = to;
@@ -85,7 +43,6 @@ struct CheckpointWriter::Impl {
     options = how;
     yielding = from == From::copy;
     problem.clear();
-    slices.assign(tensors.begin(), tensors.end());
     stage = Stage::shards;
     try {
       together(world, [&] {
@@ -94,22 +51,28 @@ struct CheckpointWriter::Impl {
           remove_unfinished(root);
           make_folder(unfinished());
         }
-        if (from != From::copy) return;
-        const trace::Span span("copy for checkpoint", trace::Category::io, copy_bytes(slices));
-        reserve(copy_bytes(slices));
-        copy_owned(slices, copy.data());
+        shard = plan_shard(world.rank(), tensors);
+        if (from != From::copy || shard.tensors.empty()) return;
+        const trace::Span span("copy for checkpoint", trace::Category::io, copy_bytes(tensors));
+        shard.file.set(copy.take(shard.tensors));
       });
     } catch (const PeerError&) {
       throw;
     } catch (const Error& failure) {
       give_up(failure);
     }
+    if (shard.tensors.empty()) return;
     job.start(
-        [this] {
-          const trace::Span span("write shard", trace::Category::io, copy_bytes(slices));
+        [this, from, bytes = copy_bytes(tensors)] {
+          const trace::Span span("write shard", trace::Category::io, bytes);
           // On a network file system this host may not know of the folder yet.
           make_folder(unfinished());
-          shard = write_shard(unfinished(), world.rank(), slices);
+          const fs::path path = unfinished() / shard.file.name;
+          if (from == From::copy) {
+            copy.write(path);
+          } else {
+            shard.file.set(write_safetensors(path, shard.tensors));
+          }
         },
         yielding);
   }
@@ -133,7 +96,7 @@ struct CheckpointWriter::Impl {
   // Rank 0 learns what all have written, and begins to write the manifest.
   void collect() {
     const std::vector<std::string> shards =
-        gather_texts(world, shard.name.empty() ? "" : shard.text());
+        gather_texts(world, shard.file.name.empty() ? "" : shard.file.text());
     together(world, [&] {
       if (!first()) return;
       manifest = {step, options.mesh, metadata, {}};
@@ -169,14 +132,13 @@ struct CheckpointWriter::Impl {
   Stage stage = Stage::idle;
   fs::path root;
   std::int64_t step = 0;
-  std::vector<TensorSlice> slices;
   Metadata metadata;
   SaveOptions options;
   bool yielding = false;
-  StoredFile shard;     // written by the job
+  ShardPlan shard;
   Manifest manifest;    // on rank 0
   std::string problem;  // written by the job on rank 0
-  Storage copy;
+  ShardCopy copy;
   FileJob job;  // last: its end comes before that of what it uses
 };
 
@@ -200,8 +162,8 @@ Bytes CheckpointWriter::copy_bytes(std::span<const TensorSlice> slices) {
   return bytes;
 }
 
-void CheckpointWriter::reserve(Bytes bytes) { impl_->reserve(bytes); }
-Bytes CheckpointWriter::reserved() const noexcept { return impl_->copy.bytes(); }
+void CheckpointWriter::reserve(Bytes bytes) { impl_->copy.reserve(bytes); }
+Bytes CheckpointWriter::reserved() const noexcept { return impl_->copy.reserved(); }
 
 void CheckpointWriter::start(const fs::path& root, std::int64_t step,
                              std::span<const TensorSlice> slices, const Metadata& metadata,

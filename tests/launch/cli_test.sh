@@ -53,6 +53,7 @@ rejects 'no-such-flag' "$shoal" lab up --no-such-flag
 rejects 'root|0gbit' "$shoal" lab up --link 0gbit
 rejects 'root|is no name' "$shoal" lab down --name ../x
 rejects 'root|no lab' "$shoal" lab status --name nowhere-at-all
+rejects 'root|no lab' "$shoal" lab run --name nowhere-at-all --mpi-arg --tag-output -- prog --flag
 
 # A bench leaves nothing where it wrote.
 mkdir disk

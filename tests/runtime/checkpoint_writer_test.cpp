@@ -36,7 +36,7 @@ void meet() {
   finish(request);
 }
 
-// Enough for a file of more than one piece, and past the page cache, on every rank.
+// Enough for a file that goes past the page cache, on every rank.
 constexpr Index elements_each = (Index{9} << 20) / 4;
 
 class CheckpointWriterTest : public ::testing::Test {
@@ -104,6 +104,33 @@ TEST_F(CheckpointWriterTest, WritesWhatWasThereAtTheStart) {
   EXPECT_FALSE(writer.busy());
   EXPECT_EQ(writer.reserved(), static_cast<Bytes>(elements_each) * 4);
   expect_step(1);
+}
+
+// Lengths that are multiples of nothing; some tensors within a piece of the copy, one over many.
+TEST_F(CheckpointWriterTest, CopiesTensorsOfAnyLength) {
+  CheckpointWriter writer(world());
+  const Index lengths[] = {1, 0, 4099, 3000003, 7, 40961};
+  std::vector<TensorSlice> slices;
+  std::vector<std::vector<float>> tensors;
+  for (const Index length : lengths) {
+    const std::string name = "tensor" + std::to_string(slices.size());
+    std::vector<float>& values = tensors.emplace_back(static_cast<std::size_t>(length));
+    for (std::size_t i = 0; i < values.size(); ++i) {
+      values[i] = static_cast<float>((i * 2654435761U + slices.size()) % 16777216);
+    }
+    const bool mine = static_cast<int>(slices.size()) % world().size() == world().rank();
+    slices.push_back({name, DType::f32, {length}, {{0, length}}, values.data(), mine});
+  }
+  writer.start(root_, 1, slices, {});
+  writer.finish();
+  meet();
+  const Checkpoint checkpoint = Checkpoint::open(world(), root_);
+  for (std::size_t i = 0; i < slices.size(); ++i) {
+    std::vector<float> read(tensors[i].size(), -1.0F);
+    checkpoint.read(slices[i].name, slices[i].block, read.data(), DType::f32);
+    EXPECT_EQ(read, tensors[i]) << i;
+  }
+  EXPECT_EQ(verify_checkpoint(checkpoint.path()), std::vector<std::string>{});
 }
 
 TEST_F(CheckpointWriterTest, AppearsAtTheLastAdvanceOnly) {
