@@ -87,7 +87,8 @@ class NodeControl {
   struct Block;
 
   Slot& slot(Rank rank) const noexcept;
-  void wait_for(const std::atomic<std::uint64_t>& flag, std::uint64_t value, Rank whom);
+  void wait_for(const std::atomic<std::uint64_t>& flag, std::uint64_t value, Rank whom,
+                const std::byte* data = nullptr, Bytes bytes = 0);
   void check_agreement();
   void make_stages();
 
