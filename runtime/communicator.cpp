@@ -26,16 +26,19 @@ void set_current_world_table(std::shared_ptr<const WorldTable> table) noexcept {
   world_table_slot() = std::move(table);
 }
 
-Communicator::Impl::Impl(MPI_Comm owned, std::string group_name,
-                         std::shared_ptr<const WorldTable> world_table)
-    : comm(owned),
+Communicator::Impl::Impl(MPI_Comm handle, std::string group_name,
+                         std::shared_ptr<const WorldTable> world_table, Handle whose)
+    : comm(handle),
+      owned(whose == Handle::owned),
       name(std::move(group_name)),
       recorded_name(flight::intern(name)),
       table(std::move(world_table)) {
-  MPI_Comm_set_errhandler(comm, MPI_ERRORS_RETURN);
+  if (owned) {
+    MPI_Comm_set_errhandler(comm, MPI_ERRORS_RETURN);
+    MPI_Comm_set_name(comm, name.c_str());
+  }
   MPI_Comm_rank(comm, &rank);
   MPI_Comm_size(comm, &size);
-  MPI_Comm_set_name(comm, name.c_str());
 
   std::vector<int> mine(static_cast<std::size_t>(size));
   std::iota(mine.begin(), mine.end(), 0);
@@ -62,6 +65,7 @@ Communicator::Impl::Impl(MPI_Comm owned, std::string group_name,
 
 Communicator::Impl::~Impl() {
   extensions.clear();
+  if (!owned) return;
   int finalized = 0;
   MPI_Finalized(&finalized);
   if (!finalized && comm != MPI_COMM_NULL) MPI_Comm_free(&comm);
@@ -109,11 +113,18 @@ std::shared_ptr<void>& Communicator::extension_slot(std::type_index type) const 
 
 MPI_Comm mpi_handle(const Communicator& comm) noexcept { return comm.impl().comm; }
 
-Communicator adopt_communicator(MPI_Comm comm, std::string name) {
+namespace {
+
+std::shared_ptr<const WorldTable> world_table_for(const char* operation) {
   auto table = current_world_table();
-  if (!table) {
-    throw Error("adopt_communicator", "no shoal::Runtime is alive", "make one first");
-  }
+  if (!table) throw Error(operation, "no shoal::Runtime is alive", "make one first");
+  return table;
+}
+
+}  // namespace
+
+Communicator adopt_communicator(MPI_Comm comm, std::string name) {
+  auto table = world_table_for("adopt_communicator");
   MPI_Comm copy = MPI_COMM_NULL;
   // Not MPI_Comm_dup: it would run the copy callbacks of whatever attributes its owner has set.
   MPI_Group group = MPI_GROUP_NULL;
@@ -123,6 +134,12 @@ Communicator adopt_communicator(MPI_Comm comm, std::string name) {
   check_mpi(code, "adopt_communicator");
   return Communicator(
       std::make_unique<Communicator::Impl>(copy, std::move(name), std::move(table)));
+}
+
+Communicator borrow_communicator(MPI_Comm comm, std::string name) {
+  auto table = world_table_for("borrow_communicator");
+  return Communicator(std::make_unique<Communicator::Impl>(
+      comm, std::move(name), std::move(table), Communicator::Impl::Handle::borrowed));
 }
 
 }  // namespace shoal

@@ -24,12 +24,16 @@ struct WorldTable {
 };
 
 struct Communicator::Impl {
-  Impl(MPI_Comm owned, std::string group_name, std::shared_ptr<const WorldTable> world_table);
+  enum class Handle { owned, borrowed };
+
+  Impl(MPI_Comm handle, std::string group_name, std::shared_ptr<const WorldTable> world_table,
+       Handle whose = Handle::owned);
   Impl(const Impl&) = delete;
   Impl& operator=(const Impl&) = delete;
   ~Impl();
 
   MPI_Comm comm = MPI_COMM_NULL;
+  bool owned = true;  ///< else the handle stays as it was found, and is not freed
   std::string name;
   const char* recorded_name = "";  ///< the same, for the flight recorder: it outlives this object
   /// Collectives called so far: numbers them alike on all ranks.

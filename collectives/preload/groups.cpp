@@ -74,7 +74,9 @@ bool may_share_a_node(MPI_Comm comm) {
 std::unique_ptr<Group> make_group(MPI_Comm comm) {
   if (!may_share_a_node(comm)) return nullptr;
   try {
-    auto group = std::make_unique<Group>(Group{adopt_communicator(comm, "the program"), {}});
+    // A communicator of our own would take a round of messages and one of MPI's numbers for each; and
+    // with several threads that make them at once, Open MPI may not come to an end.
+    auto group = std::make_unique<Group>(Group{borrow_communicator(comm, "the program"), {}});
     if (!group->comm.on_one_node()) return nullptr;
     NodeControl& control = node_control(group->comm);
     if (!control.usable()) return nullptr;

@@ -69,5 +69,27 @@ TEST(Communicator, AdoptsAForeignOne) {
   MPI_Comm_free(&reversed);
 }
 
+TEST(Communicator, BorrowsAForeignOneAndLeavesItAsItWas) {
+  MPI_Comm reversed = MPI_COMM_NULL;
+  MPI_Comm_split(MPI_COMM_WORLD, 0, -world().rank(), &reversed);
+  MPI_Comm_set_name(reversed, "the caller's");
+  MPI_Comm_set_errhandler(reversed, MPI_ERRORS_ARE_FATAL);
+  {
+    const Communicator borrowed = borrow_communicator(reversed, "reversed");
+    EXPECT_EQ(mpi_handle(borrowed), reversed);
+    EXPECT_EQ(borrowed.rank(), world().size() - 1 - world().rank());
+    EXPECT_EQ(borrowed.world_rank_of(borrowed.rank()), world().rank());
+  }
+  char name[MPI_MAX_OBJECT_NAME];
+  int length = 0;
+  MPI_Comm_get_name(reversed, name, &length);
+  EXPECT_STREQ(name, "the caller's");
+  MPI_Errhandler handler = MPI_ERRHANDLER_NULL;
+  MPI_Comm_get_errhandler(reversed, &handler);
+  EXPECT_EQ(handler, MPI_ERRORS_ARE_FATAL);
+  MPI_Errhandler_free(&handler);
+  MPI_Comm_free(&reversed);
+}
+
 }  // namespace
 }  // namespace shoal::testing

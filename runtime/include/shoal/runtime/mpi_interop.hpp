@@ -16,6 +16,12 @@ MPI_Comm mpi_handle(const Communicator& comm) noexcept;
 /// not copied. Collective over `comm`, an intracommunicator. Needs a live Runtime.
 Communicator adopt_communicator(MPI_Comm comm, std::string name);
 
+/// A Communicator that uses the handle `comm` itself, an intracommunicator, which stays the caller's and
+/// must outlive it. Local and cheap. Its messages and collectives mix with the caller's own: so collectives
+/// on it, its first ones included, belong where all ranks are at the same place in the order of theirs.
+/// Name and error handler stay as they are. Needs a live Runtime.
+Communicator borrow_communicator(MPI_Comm comm, std::string name);
+
 /// Throws Error with MPI's own text if `code` is not MPI_SUCCESS. Communicators of Shoal return
 /// errors rather than abort.
 void check_mpi(int code, const char* operation);
