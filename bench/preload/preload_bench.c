@@ -80,21 +80,23 @@ static int by_value(const void* a, const void* b) {
 
 static void contest(Operation operation, const Data* data, size_t bytes, int rank) {
   double times[2][most_rounds];
-  double estimate = 0;
+  int repeat[2];
+  double a_round = 0;
   for (int mpi = 0; mpi < 2; ++mpi) {
     time_of(operation, data, mpi, 2); /* pages and caches */
-    estimate += time_of(operation, data, mpi, 3);
+    const double estimate = time_of(operation, data, mpi, 3);
+    repeat[mpi] = (int)(batch / estimate);
+    if (repeat[mpi] < 1) repeat[mpi] = 1;
+    if (repeat[mpi] > 200) repeat[mpi] = 200;
+    a_round += estimate * repeat[mpi];
   }
-  int repeat = (int)(batch / (estimate / 2));
-  if (repeat < 1) repeat = 1;
-  if (repeat > 200) repeat = 200;
-  int rounds = (int)(seconds_a_size / (estimate * repeat));
+  int rounds = (int)(seconds_a_size / a_round);
   if (rounds > most_rounds) rounds = most_rounds;
   if (rounds < fewest_rounds) rounds = fewest_rounds;
   for (int round = 0; round < rounds; ++round) {
     for (int turn = 0; turn < 2; ++turn) {
       const int mpi = (round + turn) % 2; /* neither always comes first */
-      times[mpi][round] = time_of(operation, data, mpi, repeat);
+      times[mpi][round] = time_of(operation, data, mpi, repeat[mpi]);
     }
   }
   for (int mpi = 0; mpi < 2; ++mpi) qsort(times[mpi], (size_t)rounds, sizeof(double), by_value);

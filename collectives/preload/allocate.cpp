@@ -163,7 +163,7 @@ void after_fork_in_child() {
 }  // namespace
 
 void start_allocating() {
-  std::size_t least = 256 << 10;
+  std::size_t least = least_threshold;
   if (const char* text = std::getenv("SHOAL_PRELOAD_ALLOC"); text != nullptr && *text != '\0') {
     char* end = nullptr;
     const unsigned long long bytes = std::strtoull(text, &end, 10);

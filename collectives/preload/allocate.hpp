@@ -5,7 +5,7 @@
 
 namespace shoal::preload {
 
-/// From here on allocations of at least SHOAL_PRELOAD_ALLOC bytes (256 KiB) come from this rank's
+/// From here on allocations of at least SHOAL_PRELOAD_ALLOC bytes (64 KiB) come from this rank's
 /// heap.
 void start_allocating();
 /// From here on none do. Those that are left stay valid.
