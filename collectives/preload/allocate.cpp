@@ -4,7 +4,8 @@
 // MPI_Init and MPI_Finalize, everything else from glibc. The heap is a memory file mapped shared,
 // and differs from private memory in one way: after fork() parent and child would write the same
 // pages. So the child does not get them (MADV_DONTFORK): it may exec, and free() what it likes, but
-// dies if it touches such a block. Blocks go back to the system when they are freed.
+// dies if it touches such a block. Some freed blocks are kept for the next; the rest goes back to the
+// system.
 //
 // mmap is left alone: what programs do to such mappings (unmapping parts, MADV_DONTNEED, which
 // leaves zeros in private memory only) is not to be had from a heap.
@@ -43,6 +44,9 @@ namespace {
 
 constexpr std::size_t page = 4096;
 constexpr std::size_t least_threshold = 64 << 10;  // from here on the heap gives whole pages
+// So much of what was freed is kept for those who ask for as much again: fresh pages cost more than
+// most of what is done with them, and MPI itself allocates its buffers anew in every call.
+constexpr std::size_t most_spare = 64 << 20;
 
 std::atomic<std::size_t> threshold{SIZE_MAX};  // SIZE_MAX: all from glibc
 std::atomic<std::uintptr_t> heap_begin{0};
@@ -56,6 +60,16 @@ std::map<void*, std::size_t>& blocks() {
   static auto* const instance = new std::map<void*, std::size_t>;
   return *instance;
 }
+
+// Freed blocks by their capacity; `mutex` guards them, too.
+std::multimap<std::size_t, void*>& spares() {
+  static auto* const instance = new std::multimap<std::size_t, void*>;
+  return *instance;
+}
+std::size_t spare_bytes = 0;
+bool keeping = true;  // until MPI_Finalize
+
+std::size_t capacity_of(std::size_t bytes) noexcept { return (bytes + page - 1) / page * page; }
 
 // What Shoal allocates while it allocates is glibc's.
 __thread int busy __attribute__((tls_model("initial-exec"))) = 0;
@@ -78,14 +92,49 @@ std::size_t size_of_block(void* pointer) {
   return found == blocks().end() ? 0 : found->second;
 }
 
-// A block of zeros from the heap; null where glibc is to serve.
-void* from_heap(std::size_t bytes, std::size_t alignment) noexcept {
+void* take_spare(std::size_t bytes) {
+  const std::lock_guard lock(mutex);
+  const auto found = spares().find(capacity_of(bytes));
+  if (found == spares().end()) return nullptr;
+  void* const block = found->second;
+  spare_bytes -= found->first;
+  spares().erase(found);
+  blocks()[block] = bytes;
+  return block;
+}
+
+void release_spares() noexcept {
+  const Busy now;
+  std::multimap<std::size_t, void*> released;
+  {
+    const std::lock_guard lock(mutex);
+    released.swap(spares());
+    spare_bytes = 0;
+  }
+  for (const auto& [capacity, block] : released) node_memory::release(block);
+}
+
+void* fresh(std::size_t bytes) {
+  try {
+    return node_memory::allocate(bytes);
+  } catch (const Error&) {
+    release_spares();
+    return node_memory::allocate(bytes);
+  }
+}
+
+// A block from the heap, of zeros if so wanted; null where glibc is to serve.
+void* from_heap(std::size_t bytes, std::size_t alignment, bool zeros = false) noexcept {
   if (bytes < threshold.load(std::memory_order_relaxed) || alignment > page || busy > 0) {
     return nullptr;
   }
   const Busy now;
   try {
-    void* const block = node_memory::allocate(bytes);
+    if (void* const spare = take_spare(bytes)) {
+      if (zeros) std::memset(spare, 0, bytes);
+      return spare;
+    }
+    void* const block = fresh(bytes);  // zeros
     const std::lock_guard lock(mutex);
     blocks()[block] = bytes;
     return block;
@@ -104,9 +153,15 @@ void give_back(void* pointer) noexcept {
     if (found == blocks().end()) return;
     bytes = found->second;
     blocks().erase(found);
+    const std::size_t capacity = capacity_of(bytes);
+    if (keeping && spare_bytes + capacity <= most_spare) {
+      spares().emplace(capacity, pointer);
+      spare_bytes += capacity;
+      return;
+    }
   }
   if (ended) {
-    munmap(pointer, (bytes + page - 1) / page * page);
+    munmap(pointer, capacity_of(bytes));
   } else {
     node_memory::release(pointer);
   }
@@ -175,6 +230,7 @@ void start_allocating() {
   if (madvise(heap.data(), heap.size(), MADV_DONTFORK) != 0) return;
   if (pthread_atfork(before_fork, after_fork, after_fork_in_child) != 0) return;
   blocks();
+  spares();
   heap_end = reinterpret_cast<std::uintptr_t>(heap.data() + heap.size());
   heap_begin = reinterpret_cast<std::uintptr_t>(heap.data());
   threshold = least;
@@ -182,6 +238,11 @@ void start_allocating() {
 
 void stop_allocating() noexcept {
   threshold = SIZE_MAX;
+  {
+    const std::lock_guard lock(mutex);
+    keeping = false;
+  }
+  release_spares();
   const std::lock_guard lock(mutex);
   // An empty heap is unmapped when the Runtime ends, and its addresses may become anyone's.
   if (blocks().empty()) heap_end = heap_begin.load();
@@ -202,7 +263,7 @@ SHOAL_EXPORT void* malloc(std::size_t bytes) {
 SHOAL_EXPORT void* calloc(std::size_t count, std::size_t size) {
   std::size_t bytes = 0;
   if (!__builtin_mul_overflow(count, size, &bytes)) {
-    if (void* const block = preload::from_heap(bytes, 1)) return block;
+    if (void* const block = preload::from_heap(bytes, 1, true)) return block;
   }
   return __libc_calloc(count, size);
 }
