@@ -13,8 +13,6 @@ namespace {
 
 constexpr auto redraw_interval = std::chrono::milliseconds(100);
 
-// For a bar that was asked for where nobody can tell how wide it may be.
-
 // Three or four digits and a unit: "874", "12.3k", "1.25M".
 std::string short_number(double value) {
   for (const char* unit : {"", "k", "M", "G"}) {

@@ -3,7 +3,7 @@
 
 namespace shoal::launch {
 
-/// Columns where nobody says how many there are.
+/// Columns where nobody can tell how many there are.
 inline constexpr int usual_width = 80;
 
 /// Width in columns of the terminal that shows this process's standard error; 0 if none does. Under

@@ -4,6 +4,7 @@
 
 #include <fmt/format.h>
 #include <shoal/runtime/error.hpp>
+#include <shoal/runtime/mpi_interop.hpp>
 
 namespace shoal::bench {
 namespace {
@@ -81,23 +82,10 @@ class Variable {
   bool changed_ = false;
 };
 
-struct Tools {
-  Tools() {
-    // Open MPI takes the level asked for here for that of the process from now on.
-    int level = MPI_THREAD_SINGLE;
-    int provided = 0;
-    MPI_Query_thread(&level);
-    MPI_T_init_thread(level, &provided);
-  }
-  Tools(const Tools&) = delete;
-  Tools& operator=(const Tools&) = delete;
-  ~Tools() { MPI_T_finalize(); }
-};
-
 }  // namespace
 
 std::vector<Forced> forced_algorithms(const Communicator& world, Operation operation) {
-  const Tools tools;
+  const MpiTools tools;
   if (!Variable(rules_variable).is_set()) {
     throw UsageError("--peers forced", std::string("MPI has started without ") + rules_variable,
                      std::string("set OMPI_MCA_") + rules_variable + "=1 on all ranks");

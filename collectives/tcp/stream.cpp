@@ -83,38 +83,34 @@ void Stream::finish(Queue& queue, Bytes bytes, bool check) noexcept {
   }
 }
 
-bool Stream::write() {
+template <class Call>
+bool Stream::move(Queue& queue, bool& may, bool check, Call&& call) {
   iovec pieces[2 * most];
   msghdr message{};
   message.msg_iov = pieces;
   Bytes bytes = 0;
-  message.msg_iovlen = pieces_of(out_, pieces, bytes);
-  const ssize_t sent = sendmsg(socket_, &message, MSG_NOSIGNAL | MSG_DONTWAIT);
-  if (sent <= 0) {
-    if (!comes_later()) gone_ = true;
-    may_write_ = false;
+  message.msg_iovlen = pieces_of(queue, pieces, bytes);
+  const ssize_t moved = call(message);
+  if (moved <= 0) {
+    // 0 is the end of what the peer sends; nothing is ever sent of no length.
+    if (moved == 0 || !comes_later()) gone_ = true;
+    may = false;
     return false;
   }
-  finish(out_, static_cast<Bytes>(sent), false);
-  may_write_ = static_cast<Bytes>(sent) == bytes;
+  finish(queue, static_cast<Bytes>(moved), check);
+  may = static_cast<Bytes>(moved) == bytes;
   return true;
 }
 
+bool Stream::write() {
+  return move(out_, may_write_, false, [this](const msghdr& message) {
+    return sendmsg(socket_, &message, MSG_NOSIGNAL | MSG_DONTWAIT);
+  });
+}
+
 bool Stream::read() {
-  iovec pieces[2 * most];
-  msghdr message{};
-  message.msg_iov = pieces;
-  Bytes bytes = 0;
-  message.msg_iovlen = pieces_of(in_, pieces, bytes);
-  const ssize_t got = recvmsg(socket_, &message, MSG_DONTWAIT);
-  if (got <= 0) {
-    if (got == 0 || !comes_later()) gone_ = true;
-    may_read_ = false;
-    return false;
-  }
-  finish(in_, static_cast<Bytes>(got), true);
-  may_read_ = static_cast<Bytes>(got) == bytes;
-  return true;
+  return move(in_, may_read_, true,
+              [this](msghdr& message) { return recvmsg(socket_, &message, MSG_DONTWAIT); });
 }
 
 bool Stream::progress() {

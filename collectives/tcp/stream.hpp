@@ -66,10 +66,11 @@ class Stream {
     Message& at(std::size_t i) noexcept { return messages[(first + i) % most]; }
     void push(std::byte* data, Bytes bytes, std::uint64_t header) noexcept;
   };
+  template <class Call>
+  bool move(Queue& queue, bool& may, bool check, Call&& call);
   bool write();
   bool read();
   void finish(Queue& queue, Bytes bytes, bool check) noexcept;
-
 
   int socket_ = -1;
   Queue out_, in_;

@@ -214,7 +214,8 @@ int run_mpi(const Lab& lab, const RunOptions& options) {
                                  folder.host_file(),
                                  "--mca",
                                  "plm_rsh_agent",
-                                 fmt::format("{} lab agent {}", folder.agent(), lab.name)};
+                                 // Open MPI loses a last word of one letter, as a name may be.
+                                 fmt::format("{} lab agent {} --", folder.agent(), lab.name)};
   words.insert(words.end(), options.mpi_args.begin(), options.mpi_args.end());
   words.insert(words.end(), options.command.begin(), options.command.end());
   std::string& program = words[words.size() - options.command.size()];
@@ -247,7 +248,8 @@ int run_mpi(const Lab& lab, const RunOptions& options) {
   return status;
 }
 
-void run_agent(const std::vector<std::string>& words) {
+void run_agent(std::vector<std::string> words) {
+  if (words.size() > 1 && words[1] == "--") words.erase(words.begin() + 1);
   if (words.size() < 3) throw UsageError("lab agent", "give lab, host and command");
   const Lab lab = load_running(words[0]);
   const int host = parse_host(words[1], lab.size());

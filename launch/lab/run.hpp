@@ -30,7 +30,7 @@ int run_mpi(const Lab& lab, const RunOptions& options);
 
 /// What mpirun calls as `lab agent LAB HOST COMMAND...` instead of ssh: becomes the command in the
 /// host.
-[[noreturn]] void run_agent(const std::vector<std::string>& words);
+[[noreturn]] void run_agent(std::vector<std::string> words);
 
 /// Becomes a shell in a host.
 [[noreturn]] void run_shell(const Lab& lab, int host);

@@ -17,6 +17,15 @@ if [ "\$host" = gone ] || [ -e "$PWD/cut.\$host" ]; then
   echo "ssh: connect to host \$host port 22: No route to host" >&2
   exit 255
 fi
+# A daemon that does not come up, as often as the file has lines.
+case "\$*" in
+  *orted*)
+    if [ -s "$PWD/miss.\$host" ]; then
+      sed -i 1d "$PWD/miss.\$host"
+      exit 1
+    fi
+    ;;
+esac
 exec unshare --uts sh -c 'hostname "\$1" && shift && exec sh -c "\$*"' agent "\$host" "\$@"
 END
 chmod +x agent
@@ -25,6 +34,17 @@ accepts '^\[2@hc\] hc$' "$shoal" run --hosts ha:1,hb:1,hc:1 --rsh-agent "$PWD/ag
 run "$shoal" run --hosts ha,gone --rsh-agent "$PWD/agent" -- hostname
 [ "$status" -eq 1 ] || fail "exit status $status with a host that is not there"
 printf '%s\n' "$output" | grep -q '^shoal: host gone: .*No route to host' || fail "the host is not named"
+
+# Daemons that do not come up have a second chance, and no third.
+echo once >miss.hb
+accepts '^\[1@hb\] hb$' "$shoal" run --hosts ha:1,hb:1 --rsh-agent "$PWD/agent" -- hostname
+printf '%s\n' "$output" | grep -q '^shoal run: mpirun could not start its daemons.*trying once more$' ||
+  fail "the second start is not told of"
+printf 'once\ntwice\n' >miss.hb
+run "$shoal" run --hosts ha:1,hb:1 --rsh-agent "$PWD/agent" -- hostname
+[ "$status" -ne 0 ] || fail "exit status 0 although no rank has begun"
+printf '%s\n' "$output" | grep -c 'could not start its daemons' | grep -q '^2$' ||
+  fail "not tried twice"
 
 run "$shoal" doctor --seconds 0.5 --hosts ha,hb,gone --rsh-agent "$PWD/agent"
 [ "$status" -eq 1 ] || fail "exit status $status of the doctor, not 1"

@@ -4,6 +4,9 @@
 #include <gtest/gtest.h>
 #include <mpi.h>
 
+#include <set>
+#include <string>
+
 #include <shoal/runtime/error.hpp>
 #include <shoal/runtime/mpi_interop.hpp>
 #include <support/world.hpp>
@@ -67,6 +70,19 @@ TEST(Communicator, AdoptsAForeignOne) {
   int size = 0;
   EXPECT_EQ(MPI_Comm_size(reversed, &size), MPI_SUCCESS);
   MPI_Comm_free(&reversed);
+}
+
+TEST(MpiTools, NameComponentsAndLeaveTheThreadLevelAsItWas) {
+  int before = -1, after = -1;
+  MPI_Query_thread(&before);
+  const std::set<std::string> ways = mpi_components("btl");
+  MPI_Query_thread(&after);
+  EXPECT_EQ(after, before);
+  EXPECT_EQ(ways.count("base"), 0u);
+#ifdef OPEN_MPI
+  EXPECT_FALSE(mpi_components("pml").empty());
+#endif
+  EXPECT_TRUE(mpi_components("nosuch").empty());
 }
 
 TEST(Communicator, BorrowsAForeignOneAndLeavesItAsItWas) {
