@@ -1,12 +1,12 @@
 #include "file_job.hpp"
 
-#include <pthread.h>
 #include <sys/resource.h>
 #include <unistd.h>
 
-#include <csignal>
 #include <system_error>
 #include <utility>
+
+#include <shoal/runtime/signals_held.hpp>
 
 namespace shoal {
 namespace {
@@ -31,24 +31,16 @@ void FileJob::start(std::function<void()> work, bool yielding) {
     }
     done_.store(true, std::memory_order_release);
   };
-  // Signals are for the thread that computes.
-  sigset_t all;
-  sigset_t before;
-  sigfillset(&all);
-  pthread_sigmask(SIG_SETMASK, &all, &before);
   try {
+    const SignalsHeld held;
     thread_ = std::thread([run, yielding, work] {
       // Linux keeps a niceness for each thread; where it does not let us, nothing is lost.
       if (yielding) setpriority(PRIO_PROCESS, static_cast<id_t>(gettid()), yielding_niceness);
       run(work);
     });
   } catch (const std::system_error&) {
-    // No thread to be had: then here and now.
-    pthread_sigmask(SIG_SETMASK, &before, nullptr);
-    run(work);
-    return;
+    run(work);  // no thread to be had: then here and now
   }
-  pthread_sigmask(SIG_SETMASK, &before, nullptr);
 }
 
 void FileJob::wait() {

@@ -7,7 +7,6 @@
 #include <array>
 #include <chrono>
 #include <cmath>
-#include <csignal>
 #include <cstdio>
 #include <cstdlib>
 #include <exception>
@@ -22,6 +21,7 @@
 #include <shoal/runtime/log.hpp>
 #include <shoal/runtime/mpi_interop.hpp>
 #include <shoal/runtime/settings.hpp>
+#include <shoal/runtime/signals_held.hpp>
 #include <shoal/runtime/topology.hpp>
 #include <shoal/runtime/trace.hpp>
 #include <shoal/runtime/wait.hpp>
@@ -174,17 +174,12 @@ int threads_for(const NodeCpus& cpus) {
   return std::max(1, threads);
 }
 
-// OpenMP's threads start here, with signals blocked for good: handlers then run on the program's own
-// threads, which know when not to (see kernels/local/signals_held.hpp).
+// OpenMP's threads start here.
 void start_compute_threads() {
-  sigset_t all;
-  sigset_t before;
-  sigfillset(&all);
-  pthread_sigmask(SIG_BLOCK, &all, &before);
+  const SignalsHeld held;
 #pragma omp parallel
   {
   }
-  pthread_sigmask(SIG_SETMASK, &before, nullptr);
 }
 
 }  // namespace

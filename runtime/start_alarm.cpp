@@ -1,15 +1,13 @@
 #include "start_alarm.hpp"
 
-#include <pthread.h>
-
 #include <chrono>
-#include <csignal>
 #include <cstdio>
 #include <cstdlib>
 #include <string>
 
 #include <shoal/runtime/error.hpp>
 #include <shoal/runtime/settings.hpp>
+#include <shoal/runtime/signals_held.hpp>
 
 namespace shoal {
 namespace {
@@ -24,13 +22,13 @@ int launched_rank() {
 
 }  // namespace
 
-StartAlarm::StartAlarm() {
-  sigset_t all;
-  sigset_t before;
-  sigfillset(&all);
-  pthread_sigmask(SIG_SETMASK, &all, &before);
+// The environment is read before the thread starts: MPI_Init changes it meanwhile, and who reads it at
+// that moment may find memory that is gone.
+StartAlarm::StartAlarm()
+    // The first ranks speak first; the run has ended before the others would.
+    : patience_(settings().timeout + Seconds(launched_rank() == 0 ? 0 : 1)) {
+  const SignalsHeld held;
   thread_ = std::thread([this] { wait(); });
-  pthread_sigmask(SIG_SETMASK, &before, nullptr);
 }
 
 StartAlarm::~StartAlarm() {
@@ -43,10 +41,8 @@ StartAlarm::~StartAlarm() {
 }
 
 void StartAlarm::wait() {
-  // The first ranks speak first; the run has ended before the others would.
-  const Seconds patience = settings().timeout + Seconds(launched_rank() == 0 ? 0 : 1);
   std::unique_lock lock(mutex_);
-  if (changed_.wait_for(lock, patience, [this] { return started_; })) return;
+  if (changed_.wait_for(lock, patience_, [this] { return started_; })) return;
   const std::string text =
       "shoal: " + process_identity() + ": start: not all ranks came within " +
       std::to_string(static_cast<long long>(settings().timeout.count())) +

@@ -5,6 +5,8 @@
 #include <mutex>
 #include <thread>
 
+#include <shoal/runtime/units.hpp>
+
 namespace shoal {
 
 /// While it lives, and for no longer than SHOAL_TIMEOUT: MPI_Init and the first collectives have no
@@ -23,6 +25,7 @@ class StartAlarm {
   std::mutex mutex_;
   std::condition_variable changed_;
   bool started_ = false;
+  const Seconds patience_;
   std::thread thread_;
 };
 

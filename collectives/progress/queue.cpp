@@ -1,17 +1,16 @@
 #include "progress/queue.hpp"
 
 #include <mpi.h>
-#include <pthread.h>
 
 #include <algorithm>
 #include <chrono>
-#include <csignal>
 #include <string>
 #include <system_error>
 #include <utility>
 
 #include <shoal/runtime/error.hpp>
 #include <shoal/runtime/log.hpp>
+#include <shoal/runtime/signals_held.hpp>
 #include <shoal/runtime/trace.hpp>
 #include <shoal/runtime/wait.hpp>
 
@@ -60,11 +59,7 @@ WorkQueue::~WorkQueue() {
 }
 
 void WorkQueue::start_thread() {
-  // Signals are for the thread that computes.
-  sigset_t all;
-  sigset_t before;
-  sigfillset(&all);
-  pthread_sigmask(SIG_SETMASK, &all, &before);
+  const SignalsHeld held;
   try {
     thread_ = std::thread([this] {
       trace::work_beside();
@@ -76,7 +71,6 @@ void WorkQueue::start_thread() {
   } catch (const std::system_error&) {
     // No thread to be had: whoever waits does the work.
   }
-  pthread_sigmask(SIG_SETMASK, &before, nullptr);
 }
 
 void WorkQueue::push(const std::shared_ptr<Work::State>& work) {

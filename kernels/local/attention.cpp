@@ -8,11 +8,11 @@
 
 #include <shoal/runtime/error.hpp>
 #include <shoal/runtime/isa.hpp>
+#include <shoal/runtime/signals_held.hpp>
 
 #include "attention_kernels.hpp"
 #include "philox_stream.hpp"
 #include "scratch.hpp"
-#include "signals_held.hpp"
 
 namespace shoal::kernels {
 namespace {

@@ -6,11 +6,11 @@
 #include <shoal/kernels/local/gemm.hpp>
 #include <shoal/runtime/error.hpp>
 #include <shoal/runtime/isa.hpp>
+#include <shoal/runtime/signals_held.hpp>
 
 #include "convert_kernels.hpp"
 #include "gemm_check.hpp"
 #include "onednn_bf16.hpp"
-#include "signals_held.hpp"
 #include "threads.hpp"
 
 namespace shoal::kernels {

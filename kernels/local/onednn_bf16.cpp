@@ -9,8 +9,8 @@
 
 #include <shoal/runtime/error.hpp>
 #include <shoal/runtime/isa.hpp>
+#include <shoal/runtime/signals_held.hpp>
 
-#include "signals_held.hpp"
 
 namespace shoal::kernels {
 namespace {

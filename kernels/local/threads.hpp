@@ -6,9 +6,9 @@
 #include <omp.h>
 
 #include <shoal/runtime/isa.hpp>
+#include <shoal/runtime/signals_held.hpp>
 #include <shoal/runtime/units.hpp>
 
-#include "signals_held.hpp"
 
 namespace shoal::kernels {
 

@@ -1,7 +1,6 @@
 #include "watch/thread.hpp"
 
 #include <poll.h>
-#include <pthread.h>
 #include <sys/eventfd.h>
 #include <unistd.h>
 
@@ -13,6 +12,7 @@
 #include <shoal/runtime/error.hpp>
 #include <shoal/runtime/log.hpp>
 #include <shoal/runtime/settings.hpp>
+#include <shoal/runtime/signals_held.hpp>
 
 namespace shoal::watch {
 namespace {
@@ -61,13 +61,8 @@ Thread::Thread(Rank rank, Crew crew, Listener listener)
       silence_(settings().silence),
       period_(period_for(silence_)),
       states_(static_cast<std::size_t>(crew_.size())) {
-  // Signals are for the program's own threads.
-  sigset_t all;
-  sigset_t before;
-  sigfillset(&all);
-  pthread_sigmask(SIG_SETMASK, &all, &before);
+  const SignalsHeld held;
   thread_ = std::thread([this] { run(); });
-  pthread_sigmask(SIG_SETMASK, &before, nullptr);
 }
 
 Thread::~Thread() { stop(false); }
