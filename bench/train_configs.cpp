@@ -21,7 +21,8 @@ models::GptConfig gpt(Index vocabulary, Index block, Index layers, Index heads, 
 }
 
 const TrainConfig configs[] = {{"nano", gpt(65, 64, 4, 4, 128), 12, 20, 200},
-                               {"gpt2", gpt(50304, 64, 12, 12, 768), 4, 3, 15}};
+                               {"gpt2", gpt(50304, 64, 12, 12, 768), 4, 3, 15},
+                               {"gpt2-512", gpt(50304, 512, 12, 12, 768), 4, 1, 5}};
 
 }  // namespace
 
@@ -30,7 +31,7 @@ const TrainConfig& train_config(const std::string& name) {
     if (name == config.name) return config;
   }
   throw UsageError("bench", "there is no configuration \"" + name + "\"",
-                   "choose among nano, gpt2");
+                   "choose among nano, gpt2, gpt2-512");
 }
 
 kernels::Precision train_precision(const std::string& type) {

@@ -18,7 +18,7 @@ struct TrainConfig {
 };
 
 /// "nano": nanoGPT's CPU configuration on tiny-shakespeare. "gpt2": GPT-2 124M with the batch of
-/// llm.c's CPU trainer. Throws UsageError for another name.
+/// llm.c's CPU trainer, "gpt2-512": with 4 x 512 tokens. Throws UsageError for another name.
 const TrainConfig& train_config(const std::string& name);
 
 /// From "fp32" or "bf16". Throws UsageError.

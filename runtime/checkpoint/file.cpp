@@ -14,6 +14,7 @@
 #include <vector>
 
 #include "checkpoint/file_hash.hpp"
+#include "checkpoint/spare.hpp"
 
 namespace shoal {
 namespace {
@@ -98,14 +99,23 @@ struct FileWriter::State {
   Bytes bytes = 0;
   std::optional<FileHash> hash;
 
-  State(const std::filesystem::path& path, bool large, Checksum checksum)
-      : file(open_new(path, large, direct)), piece(direct ? direct_piece : plain_piece) {
+  State(const std::filesystem::path& path, bool large, Checksum checksum, Existing existing)
+      : file(open(path, large, existing, direct)), piece(direct ? direct_piece : plain_piece) {
     if (checksum == Checksum::wanted) hash.emplace();
     if (direct) stage.reset(static_cast<char*>(std::aligned_alloc(direct_alignment, stage_bytes)));
     direct = stage != nullptr;
   }
 
-  static Descriptor open_new(const std::filesystem::path& path, bool large, bool& direct) {
+  static Descriptor open(const std::filesystem::path& path, bool large, Existing existing,
+                         bool& direct) {
+    direct = false;
+    if (existing == Existing::spare) {
+      const int number = large ? open_spare_file(path, O_DIRECT | O_CLOEXEC) : -1;
+      direct = number >= 0;
+      if (direct) return Descriptor(number);
+      // Others keep what they see of it.
+      if (::unlink(path.c_str()) != 0 && errno != ENOENT) throw file_error("write", path, errno);
+    }
     const int flags = O_WRONLY | O_CREAT | O_TRUNC;
     const int number = large ? ::open(path.c_str(), flags | O_DIRECT | O_CLOEXEC, 0666) : -1;
     direct = number >= 0;
@@ -113,8 +123,9 @@ struct FileWriter::State {
   }
 };
 
-FileWriter::FileWriter(const std::filesystem::path& path, Bytes expected, Checksum checksum)
-    : path_(path), state_(std::make_unique<State>(path, expected >= large_file, checksum)) {
+FileWriter::FileWriter(const std::filesystem::path& path, Bytes expected, Checksum checksum,
+                       Existing existing)
+    : path_(path), state_(std::make_unique<State>(path, expected >= large_file, checksum, existing)) {
   if (expected < large_file) return;
   // A full disk shows now, not after a minute of writing. Some file systems cannot.
   if (::fallocate(state_->file.number(), 0, 0, static_cast<off_t>(expected)) != 0 &&
@@ -145,6 +156,16 @@ void FileWriter::leave_direct_mode() {
     throw file_error("write", path_, errno);
   }
   state_->direct = false;
+}
+
+// What was written over may have been longer.
+void FileWriter::cut_to_length() {
+  struct stat info {};
+  const auto length = static_cast<off_t>(state_->bytes);
+  if (::fstat(state_->file.number(), &info) != 0 ||
+      (info.st_size > length && ::ftruncate(state_->file.number(), length) != 0)) {
+    throw file_error("write", path_, errno);
+  }
 }
 
 void FileWriter::flush_stage() {
@@ -184,6 +205,7 @@ FileDigest FileWriter::finish() {
     if (state.direct && state.staged % direct_alignment != 0) leave_direct_mode();
     flush_stage();
   }
+  cut_to_length();
   if (::fsync(state.file.number()) != 0) throw file_error("write", path_, errno);
   // Network file systems may report a full disk only here.
   if (const int code = state.file.close(); code != 0) throw file_error("write", path_, code);

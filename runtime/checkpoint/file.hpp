@@ -19,15 +19,18 @@ Error file_error(std::string_view operation, const std::filesystem::path& path, 
 /// copy into the cache and the later cleaning of it would take time from those who compute.
 inline constexpr Bytes large_file = Bytes{8} << 20;
 
-/// A new file for writing. Removing a file that is written in part is the caller's business.
+/// A file for writing. Removing a file that is written in part is the caller's business.
 class FileWriter {
  public:
   /// Whether the writer is to make the checksum of what it writes.
   enum class Checksum { wanted, known };
+  /// What becomes of a file that is there already: it is emptied, or it is a spare one (spare.hpp),
+  /// whose blocks are written over if it is large and nobody else sees it.
+  enum class Existing { empty, spare };
 
   /// `expected`: the length, if it is known before; a large file then gets its space at once.
   explicit FileWriter(const std::filesystem::path& path, Bytes expected = 0,
-                      Checksum checksum = Checksum::wanted);
+                      Checksum checksum = Checksum::wanted, Existing existing = Existing::empty);
   FileWriter(const FileWriter&) = delete;
   FileWriter& operator=(const FileWriter&) = delete;
   ~FileWriter();
@@ -42,6 +45,7 @@ class FileWriter {
   void put(const char* data, Bytes bytes);
   void flush_stage();
   void leave_direct_mode();
+  void cut_to_length();
   std::filesystem::path path_;
   std::unique_ptr<State> state_;
 };

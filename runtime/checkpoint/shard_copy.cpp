@@ -90,7 +90,8 @@ FileDigest ShardCopy::take(std::span<const NamedTensor> tensors) {
 }
 
 void ShardCopy::write(const std::filesystem::path& path) const {
-  FileWriter file(path, header_.size() + bytes_, FileWriter::Checksum::known);
+  FileWriter file(path, header_.size() + bytes_, FileWriter::Checksum::known,
+                  FileWriter::Existing::spare);
   file.write(header_.data(), header_.size());
   file.write(data_.data(), bytes_);
   file.finish();

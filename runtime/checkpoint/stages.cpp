@@ -10,6 +10,7 @@
 #include <shoal/runtime/error.hpp>
 
 #include "checkpoint/file.hpp"
+#include "checkpoint/spare.hpp"
 
 namespace shoal {
 namespace {
@@ -31,7 +32,21 @@ void check_slice(const TensorSlice& slice) {
   }
 }
 
+// A spare of more ranks has files that nobody has written over.
+void remove_others(const fs::path& folder, const Manifest& manifest) {
+  std::error_code code;
+  for (const auto& entry : fs::directory_iterator(folder, code)) {
+    const std::string name = entry.path().filename().string();
+    const bool ours = std::any_of(manifest.files.begin(), manifest.files.end(),
+                                  [&](const StoredFile& file) { return file.name == name; });
+    if (!ours) fs::remove_all(entry.path(), code);
+    if (code) throw file_error(save_operation, entry.path(), code.value());
+  }
+  if (code) throw file_error(save_operation, folder, code.value());
+}
+
 void write_manifest(const fs::path& folder, const Manifest& manifest) {
+  remove_others(folder, manifest);
   for (const StoredFile& file : manifest.files) {
     std::error_code code;
     if (fs::file_size(folder / file.name, code) != file.bytes || code) {
@@ -88,7 +103,7 @@ std::string remove_old(const fs::path& root, std::int64_t step, int keep_last) {
     const fs::path hidden = unfinished_folder(root, steps[i]).string() + "-removed";
     std::error_code code;
     fs::rename(folder_of(root, steps[i]), hidden, code);
-    if (!code) fs::remove_all(hidden, code);
+    if (!code && !keep_as_spare(root, hidden)) fs::remove_all(hidden, code);
     if (code) {
       problem = "old checkpoint " + folder_of(root, steps[i]).string() +
                 " could not be removed: " + code.message();
@@ -97,12 +112,7 @@ std::string remove_old(const fs::path& root, std::int64_t step, int keep_last) {
   return problem;
 }
 
-}  // namespace
-
-fs::path unfinished_folder(const fs::path& root, std::int64_t step) {
-  return root / (unfinished_prefix + folder_of(root, step).filename().string());
-}
-
+// What runs that crashed while writing have left.
 void remove_unfinished(const fs::path& root) {
   std::error_code code;
   for (const auto& entry : fs::directory_iterator(root, code)) {
@@ -112,10 +122,28 @@ void remove_unfinished(const fs::path& root) {
   }
 }
 
+}  // namespace
+
+fs::path unfinished_folder(const fs::path& root, std::int64_t step) {
+  return root / (unfinished_prefix + folder_of(root, step).filename().string());
+}
+
 void make_folder(const fs::path& folder) {
   std::error_code code;
   fs::create_directories(folder, code);
   if (code) throw file_error(save_operation, folder, code.value());
+}
+
+void begin_folder(const fs::path& root, std::int64_t step) {
+  make_folder(root);
+  remove_unfinished(root);
+  const fs::path folder = unfinished_folder(root, step);
+  if (take_spare(root, folder)) {
+    std::error_code code;
+    fs::remove(folder / manifest_name, code);
+    if (code) throw file_error(save_operation, folder / manifest_name, code.value());
+  }
+  make_folder(folder);
 }
 
 ShardPlan plan_shard(Rank rank, std::span<const TensorSlice> slices) {

@@ -19,10 +19,11 @@ inline constexpr const char* save_operation = "save_checkpoint";
 /// ROOT/.unfinished-step-NNNNNNNN: hidden, so that nobody takes what is half written for a
 /// checkpoint.
 std::filesystem::path unfinished_folder(const std::filesystem::path& root, std::int64_t step);
-/// Removes what runs that crashed while writing have left.
-void remove_unfinished(const std::filesystem::path& root);
 /// With all folders above it. Throws Error.
 void make_folder(const std::filesystem::path& folder);
+/// Makes the unfinished folder of this step, which holds the files of the spare if there is one, and
+/// removes what runs that crashed while writing have left. Throws Error.
+void begin_folder(const std::filesystem::path& root, std::int64_t step);
 
 /// What a rank writes: its file, whose length and checksum come later, and the tensors that go into
 /// it. A rank that owns nothing writes no file; its name is empty.
@@ -35,8 +36,8 @@ struct ShardPlan {
 ShardPlan plan_shard(Rank rank, std::span<const TensorSlice> slices);
 
 /// Writes the manifest to the unfinished folder, gives that its name, and removes checkpoints
-/// beyond the last `keep_last`. Returns what is wrong although the checkpoint is good: one that
-/// could not be removed.
+/// beyond the last `keep_last`; one becomes the spare (spare.hpp), which is the caller's to remove at
+/// the end. Returns what is wrong although the checkpoint is good: one that could not be removed.
 std::string publish(const std::filesystem::path& root, const Manifest& manifest, int keep_last);
 
 /// "; the previous checkpoint FOLDER is kept", or that there was none.

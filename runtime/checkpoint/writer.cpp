@@ -10,6 +10,7 @@
 
 #include "checkpoint/agree.hpp"
 #include "checkpoint/shard_copy.hpp"
+#include "checkpoint/spare.hpp"
 #include "checkpoint/stages.hpp"
 #include "file_job.hpp"
 
@@ -37,6 +38,7 @@ struct CheckpointWriter::Impl {
 
   void start(const fs::path& to, std::int64_t of_step, std::span<const TensorSlice> tensors,
              const Metadata& with, const SaveOptions& how, From from) {
+    if (first() && root != to && !root.empty()) remove_spare(root);
     root = to;
     step = of_step;
     metadata = with;
@@ -46,11 +48,7 @@ struct CheckpointWriter::Impl {
     stage = Stage::shards;
     try {
       together(world, [&] {
-        if (first()) {
-          make_folder(root);
-          remove_unfinished(root);
-          make_folder(unfinished());
-        }
+        if (first()) begin_folder(root, step);
         shard = plan_shard(world.rank(), tensors);
         if (from != From::copy || shard.tensors.empty()) return;
         const trace::Span span("copy for checkpoint", trace::Category::io, copy_bytes(tensors));
@@ -146,14 +144,18 @@ CheckpointWriter::CheckpointWriter(const Communicator& world)
     : impl_(std::make_unique<Impl>(world)) {}
 
 CheckpointWriter::~CheckpointWriter() {
-  if (!busy()) return;
-  try {
-    impl_->job.wait();
-  } catch (const std::exception&) {
-    // It is given up anyway.
+  const bool given_up = busy();
+  if (given_up) {
+    try {
+      impl_->job.wait();
+    } catch (const std::exception&) {
+      // It is given up anyway.
+    }
   }
+  if (!impl_->first() || impl_->root.empty()) return;
   std::error_code ignored;
-  if (impl_->first()) fs::remove_all(impl_->unfinished(), ignored);
+  if (given_up) fs::remove_all(impl_->unfinished(), ignored);
+  remove_spare(impl_->root);
 }
 
 Bytes CheckpointWriter::copy_bytes(std::span<const TensorSlice> slices) {

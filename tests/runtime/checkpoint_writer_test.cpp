@@ -1,11 +1,16 @@
 // Checkpoints that are written while the computation goes on.
 #include <gtest/gtest.h>
+#include <linux/magic.h>
 #include <stdlib.h>
 #include <sys/resource.h>
+#include <sys/stat.h>
+#include <sys/vfs.h>
 
 #include <csignal>
+#include <cstdio>
 #include <cstring>
 #include <fstream>
+#include <iterator>
 #include <string>
 #include <vector>
 
@@ -84,9 +89,23 @@ class CheckpointWriterTest : public ::testing::Test {
     }
   }
 
+  // Of the folder; while a writer lives, what it keeps to write over is one of them.
   std::ptrdiff_t entries() const {
     meet();
     return std::distance(fs::directory_iterator(root_), fs::directory_iterator{});
+  }
+
+  fs::path shard(std::int64_t step) const {
+    char name[80];
+    std::snprintf(name, sizeof name, "step-%08d/shard-%05d.safetensors", static_cast<int>(step),
+                  world().rank());
+    return root_ / name;
+  }
+
+  void save(CheckpointWriter& writer, std::int64_t step) {
+    writer.start(root_, step, state(step), {}, {.keep_last = 1, .mesh = ""});
+    writer.finish();
+    meet();
   }
 
   fs::path root_;
@@ -197,10 +216,76 @@ TEST_F(CheckpointWriterTest, AFailureOfOneRankIsThatOfAllAndTheNextOneWorks) {
   EXPECT_NE(message.find("step-00000001 is kept"), std::string::npos) << message;
   EXPECT_EQ(entries(), 1);
   expect_step(1);
-  writer.start(root_, 3, state(3), {}, {.keep_last = 1, .mesh = ""});
-  writer.finish();
-  EXPECT_EQ(entries(), 1);
+  save(writer, 3);
+  EXPECT_EQ(complete_checkpoints(root_), std::vector<std::int64_t>{3});
   expect_step(3);
+}
+
+std::uint64_t file_number(const fs::path& path) {
+  struct stat info {};
+  EXPECT_EQ(stat(path.c_str(), &info), 0) << path;
+  return info.st_ino;
+}
+
+std::string contents(std::istream& file) {
+  return {std::istreambuf_iterator<char>(file), std::istreambuf_iterator<char>()};
+}
+
+bool on_disk_that_writes_in_place(const fs::path& path) {
+  struct statfs of {};
+  EXPECT_EQ(::statfs(path.c_str(), &of), 0);
+  return of.f_type == EXT4_SUPER_MAGIC || of.f_type == XFS_SUPER_MAGIC;
+}
+
+TEST_F(CheckpointWriterTest, WritesOverTheFilesOfTheOneThatIsNoLongerKept) {
+  {
+    CheckpointWriter writer(world());
+    save(writer, 1);
+    const std::uint64_t first = file_number(shard(1));
+    save(writer, 2);
+    const bool spared = fs::exists(root_ / ".spare");
+    EXPECT_EQ(spared, on_disk_that_writes_in_place(root_));
+    meet();
+    // As from a run of more ranks.
+    if (spared && world().rank() == 0) std::ofstream(root_ / ".spare/shard-00099.safetensors") << "x";
+    meet();
+    save(writer, 3);
+    if (spared) {
+      EXPECT_EQ(file_number(shard(3)), first);
+    }
+    expect_step(3);
+    // The next is shorter than what it is written over, the one after it longer again.
+    const std::vector<float> little(static_cast<std::size_t>(Index{8} << 18), 4.0F);
+    const auto count = static_cast<Index>(little.size());
+    writer.start(root_, 4, std::vector<TensorSlice>{
+        {"vector", DType::f32, {count * world().size()}, {{count * world().rank(), count}},
+         little.data()}}, {}, {.keep_last = 1, .mesh = ""});
+    writer.finish();
+    meet();
+    EXPECT_EQ(verify_checkpoint(root_ / "step-00000004"), std::vector<std::string>{});
+    meet();
+    for (const std::int64_t step : {5, 6}) save(writer, step);
+    expect_step(6);
+  }
+  EXPECT_EQ(entries(), 1);
+}
+
+TEST_F(CheckpointWriterTest, LeavesFilesAsTheyAreThatOthersSee) {
+  CheckpointWriter writer(world());
+  save(writer, 1);
+  std::ifstream file(shard(1), std::ios::binary);
+  const std::string before = contents(file);
+  file.close();
+  const bool by_name = world().rank() % 2 == 0;  // or by a reader that has it open
+  const fs::path backup = root_.string() + "-backup-" + std::to_string(world().rank());
+  if (by_name) fs::create_hard_link(shard(1), backup);
+  std::ifstream reader(shard(1), std::ios::binary);
+  if (by_name) reader.close();
+  for (const std::int64_t step : {2, 3, 4}) save(writer, step);
+  expect_step(4);
+  if (by_name) reader.open(backup, std::ios::binary);
+  EXPECT_TRUE(contents(reader) == before);
+  fs::remove(backup);
 }
 
 // A run that went back to a whole checkpoint must not lose it to a damaged later one.

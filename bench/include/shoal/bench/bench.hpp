@@ -63,7 +63,7 @@ void gemm(const Communicator& world, const GemmOptions& options);
 
 /// Training steps on random tokens.
 struct TrainOptions {
-  std::vector<std::string> configs = {"nano"};  ///< nano, gpt2
+  std::vector<std::string> configs = {"nano"};  ///< nano, gpt2, gpt2-512
   std::vector<std::string> types = {"fp32"};    ///< fp32, bf16
   MeshShape mesh;
   int steps = 0;                                ///< timed steps; 0: as many as take some seconds
@@ -78,7 +78,7 @@ void train(const Communicator& world, const TrainOptions& options);
 
 /// Checkpoints while a model trains on random tokens.
 struct CheckpointOptions {
-  std::string config = "gpt2";               ///< nano, gpt2
+  std::string config = "gpt2";               ///< nano, gpt2, gpt2-512
   std::vector<std::string> types = {"fp32"};  ///< fp32, bf16
   MeshShape mesh;
   std::string out_dir = ".";                 ///< on the disk to measure; a new folder in it is used
@@ -86,7 +86,8 @@ struct CheckpointOptions {
   std::string json;
 };
 
-/// The bound is the same ten steps without a checkpoint. Prints the cost as a share of these.
+/// Prints what a checkpoint costs as a share of the same ten steps without, and as the bound what the
+/// disk alone takes: from a computation in registers, while as many bytes are written.
 /// Collective. Throws UsageError for options that make no sense.
 void checkpoint(const Communicator& world, const CheckpointOptions& options);
 
