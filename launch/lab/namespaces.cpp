@@ -1,6 +1,7 @@
 #include "namespaces.hpp"
 
 #include <fcntl.h>
+#include <linux/close_range.h>
 #include <poll.h>
 #include <sched.h>
 #include <signal.h>
@@ -69,8 +70,9 @@ class Builder {
   const std::string names = lab_folder(lab) + "/hosts";
   builder.check(mount(names.c_str(), "/etc/hosts", nullptr, MS_BIND, nullptr),
                 "mounting /etc/hosts");
+  // Nothing of the caller may stay open in a process that lives for days, no lock, say.
+  close_range(STDERR_FILENO + 1, ~0U, CLOSE_RANGE_CLOEXEC);
   fcntl(orders, F_SETFD, 0);
-  // Nothing of the caller may stay open in a process that lives for days.
   const int null = open("/dev/null", O_RDWR);
   for (const int fd : {STDIN_FILENO, STDOUT_FILENO, STDERR_FILENO}) dup2(null, fd);
   if (chdir("/") != 0) _exit(1);
