@@ -31,7 +31,9 @@ namespace {
 namespace fs = std::filesystem;
 using Clock = std::chrono::steady_clock;
 
-constexpr double calibration_s = 0.3;
+constexpr double calibration_s = 0.5;
+// From one meeting of the ranks to the next, as in a tensor-parallel step of 124M on a core a rank.
+constexpr double between_meetings = 0.01;  // seconds
 constexpr Bytes disk_page = 4096;
 constexpr Bytes disk_piece = Bytes{64} << 20;
 
@@ -52,25 +54,42 @@ int write_file(const fs::path& path, const char* data, Bytes bytes) {
   return problem;
 }
 
-// Multiplications that depend on each other, on all threads, until `until` says so; how many.
-std::uint64_t compute(const std::function<bool()>& until) {
-  std::uint64_t done = 0;
-  std::atomic<bool> stop{false};
-#pragma omp parallel num_threads(default_compute_threads()) reduction(+ : done)
+// On all threads, multiplications that depend on each other, so many times 20,000.
+void compute(std::int64_t times) {
+#pragma omp parallel num_threads(default_compute_threads())
   {
     double value = 1;
-    while (!stop.load(std::memory_order_relaxed)) {
-      for (int i = 0; i < 20000; ++i) value = value * 1.0000001 + 1e-9;
-      ++done;
-      if (omp_get_thread_num() == 0 && until()) stop.store(true, std::memory_order_relaxed);
-    }
-    if (value == 0) ++done;  // never: so that the compiler cannot leave the loop out
+    for (std::int64_t turn = 0; turn < times * 20000; ++turn) value = value * 1.0000001 + 1e-9;
+    volatile double kept = value;  // so that the compiler cannot leave the loop out
+    static_cast<void>(kept);
   }
-  return done;
 }
 
 double seconds_since(Clock::time_point begin) {
   return std::chrono::duration<double>(Clock::now() - begin).count();
+}
+
+// Work for about `between_meetings` on every rank.
+std::int64_t times_between_meetings(const Communicator& world) {
+  std::int64_t times = 1;
+  for (;; times *= 2) {
+    const auto begin = Clock::now();
+    compute(times);
+    double seconds = seconds_since(begin);
+    all_reduce(world, std::span<double>(&seconds, 1), ReduceOp::max);
+    if (seconds >= between_meetings) return times;
+  }
+}
+
+// Computes and meets the others until, at a meeting, all are for ending; how often.
+std::int64_t compute_in_step(const Communicator& world, std::int64_t times,
+                             const std::function<bool()>& ends_here) {
+  for (std::int64_t meetings = 1;; ++meetings) {
+    compute(times);
+    std::int64_t wait = ends_here() ? 0 : 1;
+    all_reduce(world, std::span<std::int64_t>(&wait, 1), ReduceOp::max);
+    if (wait == 0) return meetings;
+  }
 }
 
 }  // namespace
@@ -87,11 +106,12 @@ double seconds_lost_to_disk(const Communicator& world, const fs::path& folder, B
   std::vector<double> lost;
   std::int64_t problem = write_file(path, aligned, whole);
   all_reduce(world, std::span<std::int64_t>(&problem, 1), ReduceOp::max);
+  const std::int64_t times = times_between_meetings(world);
   for (int round = 0; round < rounds && problem == 0; ++round) {
     barrier(world);
     const auto calibration = Clock::now();
-    const std::uint64_t alone =
-        compute([&] { return seconds_since(calibration) >= calibration_s; });
+    const std::int64_t alone = compute_in_step(
+        world, times, [&] { return seconds_since(calibration) >= calibration_s; });
     const double each = seconds_since(calibration) / static_cast<double>(alone);
     barrier(world);
     std::atomic<bool> written{false};
@@ -101,13 +121,11 @@ double seconds_lost_to_disk(const Communicator& world, const fs::path& folder, B
       problem = write_file(path, aligned, whole);
       written.store(true, std::memory_order_release);
     });
-    const std::uint64_t beside = compute([&] { return written.load(std::memory_order_acquire); });
-    const double loss = seconds_since(begin) - each * static_cast<double>(beside);
+    const std::int64_t beside = compute_in_step(
+        world, times, [&] { return written.load(std::memory_order_acquire); });
+    lost.push_back(seconds_since(begin) - each * static_cast<double>(beside));
     writer.join();
-    double sum = loss;
-    all_reduce(world, std::span<double>(&sum, 1), ReduceOp::sum);
     all_reduce(world, std::span<std::int64_t>(&problem, 1), ReduceOp::max);
-    lost.push_back(sum / world.size());
   }
   ::unlink(path.c_str());
   if (problem != 0) {
@@ -115,7 +133,9 @@ double seconds_lost_to_disk(const Communicator& world, const fs::path& folder, B
                 folder.string() + ": " + std::strerror(static_cast<int>(problem)),
                 "use another folder");
   }
-  return median(lost);
+  double seconds = median(lost);
+  all_reduce(world, std::span<double>(&seconds, 1), ReduceOp::max);
+  return seconds;
 }
 
 }  // namespace shoal::bench
