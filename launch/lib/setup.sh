@@ -11,6 +11,8 @@ SHOAL_TOOLS="g++:g++ make:make cmake:cmake ninja:ninja-build pkg-config:pkg-conf
 SHOAL_LIBRARIES="libopenmpi-dev libopenblas-openmp-dev libdnnl-dev libhwloc-dev libcli11-dev
   nlohmann-json3-dev libspdlog-dev libfmt-dev libgtest-dev libbenchmark-dev libxxhash-dev
   iproute2 ca-certificates"
+# Only for launch/test: what the PyTorch backend is built for. Debian's 1.13 is what it is tested with.
+SHOAL_TORCH_PACKAGES="python3-torch libtorch-dev pybind11-dev python3-dev"
 # Only for the tests with the label slurm.
 SHOAL_SLURM_PACKAGES="slurmctld slurmd slurm-client munge"
 SHOAL_CMAKE_MINIMUM=3.25

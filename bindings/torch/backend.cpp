@@ -1,0 +1,628 @@
+#include "backend.hpp"
+
+#include <torch/csrc/utils/pybind.h>
+
+#include <algorithm>
+#include <cstdint>
+#include <numeric>
+#include <string>
+#include <utility>
+
+#include <shoal/collectives/all_gather.hpp>
+#include <shoal/collectives/all_to_all.hpp>
+#include <shoal/collectives/barrier.hpp>
+#include <shoal/collectives/broadcast.hpp>
+#include <shoal/runtime/error.hpp>
+
+#include "work.hpp"
+
+namespace shoal::torch_backend {
+namespace {
+
+// From so many bytes on the thread is woken at once, since they are worth doing beside what follows.
+constexpr Bytes urgent_bytes = 1 << 20;
+
+[[noreturn]] void refuse(const char* operation, const std::string& problem) {
+  TORCH_CHECK(false, "ProcessGroupShoal::", operation, ": ", problem);
+}
+
+void require(bool good, const char* operation, const std::string& problem) {
+  if (!good) refuse(operation, problem);
+}
+
+// Memory in which two elements of a tensor are one cannot take a result.
+void check_tensor(const char* operation, const at::Tensor& tensor, bool is_output = false) {
+  require(tensor.defined(), operation, "a tensor is undefined");
+  require(tensor.layout() == at::kStrided, operation, "only supports dense tensors");
+  require(tensor.device().is_cpu(), operation,
+          "only supports tensors on the CPU, got one on " + tensor.device().str() +
+              "; move it there with .cpu()");
+  if (!is_output || tensor.numel() <= 1) return;
+  for (std::int64_t dim = 0; dim < tensor.dim(); ++dim) {
+    require(tensor.stride(dim) != 0 || tensor.size(dim) <= 1, operation,
+            "the output is an expanded tensor, whose elements share memory; pass a clone()");
+  }
+}
+
+const at::Tensor& only_one(const char* operation, const Tensors& tensors, bool is_output = false) {
+  require(!tensors.empty(), operation, "requires non-empty tensor list");
+  require(tensors.size() == 1, operation,
+          "requires a single tensor, got " + std::to_string(tensors.size()));
+  check_tensor(operation, tensors[0], is_output);
+  return tensors[0];
+}
+
+void check_alike(const char* operation, const Tensors& tensors, const at::Tensor& model,
+                 bool are_outputs) {
+  for (std::size_t i = 0; i < tensors.size(); ++i) {
+    check_tensor(operation, tensors[i], are_outputs);
+    if (tensors[i].scalar_type() != model.scalar_type()) {
+      refuse(operation, c10::str("invalid tensor type at index ", i, " (expected ",
+                                 model.scalar_type(), ", got ", tensors[i].scalar_type(), ")"));
+    }
+    if (tensors[i].sizes() != model.sizes()) {
+      refuse(operation, c10::str("invalid tensor size at index ", i, " (expected ", model.sizes(),
+                                 ", got ", tensors[i].sizes(), ")"));
+    }
+  }
+}
+
+void check_same_type(const char* operation, const at::Tensor& a, const at::Tensor& b) {
+  if (a.scalar_type() != b.scalar_type()) {
+    refuse(operation, c10::str("input and output are of different types (", a.scalar_type(), ", ",
+                               b.scalar_type(), ")"));
+  }
+}
+
+Element element_of(const char* operation, const at::Tensor& tensor) {
+  switch (tensor.scalar_type()) {
+    case at::kFloat: return Element::f32;
+    case at::kDouble: return Element::f64;
+    case at::kBFloat16: return Element::bf16;
+    case at::kHalf: return Element::f16;
+    case at::kChar: return Element::i8;
+    case at::kByte: return Element::u8;
+    case at::kInt: return Element::i32;
+    case at::kLong: return Element::i64;
+    default: break;
+  }
+  refuse(operation, c10::str("Invalid scalar type: cannot combine ", tensor.scalar_type(),
+                             "; convert it to float, double, half, bfloat16 or an integer of 1, 4 or "
+                             "8 bytes"));
+}
+
+Combine combine_of(const char* operation, const c10d::ReduceOp& op, Element type) {
+  Combine how = Combine::sum;
+  switch (static_cast<c10d::ReduceOp::RedOpType>(op)) {
+    case c10d::ReduceOp::SUM: how = Combine::sum; break;
+    case c10d::ReduceOp::AVG: how = Combine::avg; break;
+    case c10d::ReduceOp::PRODUCT: how = Combine::prod; break;
+    case c10d::ReduceOp::MIN: how = Combine::min; break;
+    case c10d::ReduceOp::MAX: how = Combine::max; break;
+    case c10d::ReduceOp::BAND: how = Combine::band; break;
+    case c10d::ReduceOp::BOR: how = Combine::bor; break;
+    case c10d::ReduceOp::BXOR: how = Combine::bxor; break;
+    case c10d::ReduceOp::PREMUL_SUM:
+      refuse(operation, "Cannot use ReduceOp.PREMUL_SUM; multiply the tensor first, then use SUM");
+    default: refuse(operation, "Unhandled ReduceOp");
+  }
+  require_combines(operation, type, how);
+  return how;
+}
+
+void* data_of(const at::Tensor& tensor) { return tensor.data_ptr(); }
+Bytes bytes_of(const at::Tensor& tensor) { return static_cast<Bytes>(tensor.nbytes()); }
+
+// A dense tensor for an output: itself, or one whose contents go there in the end.
+at::Tensor dense_output(const at::Tensor& tensor) {
+  return tensor.is_contiguous() ? tensor : at::empty(tensor.sizes(), tensor.options());
+}
+
+std::function<void()> copying(const at::Tensor& to, const at::Tensor& from) {
+  if (to.is_same(from)) return nullptr;
+  return [to, from] { to.copy_(from); };
+}
+
+// Tensors that are the parts of one another's memory, in order, as those of chunk() are.
+bool lie_in_a_row(const Tensors& tensors) {
+  const auto* next = static_cast<const std::byte*>(data_of(tensors[0]));
+  for (const at::Tensor& tensor : tensors) {
+    if (!tensor.is_contiguous() || data_of(tensor) != next) return false;
+    next += tensor.nbytes();
+  }
+  return true;
+}
+
+// One piece of memory for all of them, which are alike.
+at::Tensor row_for(const Tensors& tensors) {
+  const at::Tensor& first = tensors[0];
+  const auto count = static_cast<std::int64_t>(tensors.size()) * first.numel();
+  if (first.numel() > 0 && lie_in_a_row(tensors)) {
+    return at::from_blob(data_of(first), {count}, first.options().requires_grad(false));
+  }
+  return at::empty({count}, first.options().requires_grad(false));
+}
+
+void copy_into_row(const at::Tensor& row, const Tensors& tensors) {
+  if (row.numel() == 0 || data_of(row) == data_of(tensors[0])) return;
+  std::int64_t at = 0;
+  for (const at::Tensor& tensor : tensors) {
+    row.narrow(0, at, tensor.numel()).view(tensor.sizes()).copy_(tensor);
+    at += tensor.numel();
+  }
+}
+
+std::function<void()> copying_from_row(const at::Tensor& row, const Tensors& tensors) {
+  if (row.numel() == 0 || data_of(row) == data_of(tensors[0])) return nullptr;
+  return [row, tensors] {
+    std::int64_t at = 0;
+    for (const at::Tensor& tensor : tensors) {
+      tensor.copy_(row.narrow(0, at, tensor.numel()).view(tensor.sizes()));
+      at += tensor.numel();
+    }
+  };
+}
+
+std::vector<Index> byte_counts(const char* operation, const at::Tensor& tensor,
+                               const std::vector<std::int64_t>& splits, int ranks) {
+  const std::int64_t rows = tensor.dim() == 0 ? 1 : tensor.size(0);
+  const Index row_bytes = rows == 0 ? 0 : static_cast<Index>(tensor.nbytes()) / rows;
+  std::vector<Index> counts;
+  if (splits.empty()) {
+    require(rows % ranks == 0, operation, "Tensor's dim 0 does not divide equally across group size");
+    counts.assign(static_cast<std::size_t>(ranks), rows / ranks * row_bytes);
+    return counts;
+  }
+  require(splits.size() == static_cast<std::size_t>(ranks), operation,
+          "Number of tensor splits not equal to group size");
+  require(std::accumulate(splits.begin(), splits.end(), std::int64_t{0}) == rows, operation,
+          "Split sizes doesn't match total dim 0 size");
+  for (const std::int64_t split : splits) {
+    require(split >= 0, operation, "a split size is negative");
+    counts.push_back(split * row_bytes);
+  }
+  return counts;
+}
+
+}  // namespace
+
+// What is to be done, and what to say of it.
+struct ProcessGroupShoal::Call {
+  const char* name;
+  c10d::OpType type;
+  const char* title;  // for the profiler
+  Tensors inputs;     // kept until it is done
+  std::vector<Tensors> results;
+  Milliseconds timeout{0};
+  Bytes bytes = 0;
+  std::function<void(const Communicator&)> body;
+  std::function<void()> after = nullptr;  // in the order of the body, but not the group's failure
+};
+
+ProcessGroupShoal::ProcessGroupShoal(std::shared_ptr<Lane> lane)
+    : Base(lane->rank(), lane->size()), lane_(std::move(lane)) {}
+
+ProcessGroupShoal::~ProcessGroupShoal() { lane_->shut_down(); }
+
+TorchWork ProcessGroupShoal::start(Call call) {
+  auto work = c10::make_intrusive<GroupWork>(rank_, call.type, call.title, call.inputs,
+                                             std::move(call.results), lane_);
+  auto job = std::make_shared<Job>();
+  job->name = call.name;
+  job->timeout = call.timeout.count() > 0 ? call.timeout : lane_->timeout();
+  // The tensors must outlive the call.
+  job->body = [inputs = std::move(call.inputs), body = std::move(call.body)](const Communicator& comm) {
+    body(comm);
+  };
+  job->finished = [work, after = std::move(call.after)](std::exception_ptr failure) {
+    work->complete(std::move(failure), after);
+  };
+  work->is_of(job);
+  lane_->push(job, call.bytes >= urgent_bytes);
+  ++calls_;
+  return work;
+}
+
+TorchWork ProcessGroupShoal::start_message(Call call, bool sends, std::optional<Rank> partner,
+                                           int tag) {
+  const at::Tensor tensor = call.inputs[0];
+  auto work = c10::make_intrusive<GroupWork>(rank_, call.type, call.title, call.inputs,
+                                             std::move(call.results), lane_);
+  auto finished = [work, tensor, after = std::move(call.after)](std::exception_ptr failure) {
+    work->complete(std::move(failure), after);
+  };
+  work->is_of(sends ? lane_->send(data_of(tensor), bytes_of(tensor), *partner, tag, finished)
+                    : lane_->receive(data_of(tensor), bytes_of(tensor), partner, tag, finished));
+  return work;
+}
+
+TorchWork ProcessGroupShoal::broadcast(Tensors& tensors, const c10d::BroadcastOptions& options) {
+  constexpr auto name = "broadcast";
+  const at::Tensor& tensor = only_one(name, tensors, rank_ != options.rootRank);
+  require(options.rootRank >= 0 && options.rootRank < size_, name,
+          "invalid root rank: " + std::to_string(options.rootRank));
+  require(options.rootTensor == 0, name,
+          "invalid root tensor: " + std::to_string(options.rootTensor));
+  const at::NoGradGuard no_grad;
+  const auto root = static_cast<Rank>(options.rootRank);
+  const at::Tensor dense = rank_ == root ? tensor.contiguous() : dense_output(tensor);
+  return start({name, c10d::OpType::BROADCAST, "shoal:broadcast", tensors, {tensors}, options.timeout,
+                bytes_of(dense),
+                [dense, root](const Communicator& comm) {
+                  shoal::broadcast(comm, data_of(dense), static_cast<Index>(dense.nbytes()),
+                                   DType::i8, root);
+                },
+                rank_ == root ? nullptr : copying(tensor, dense)});
+}
+
+TorchWork ProcessGroupShoal::allreduce(Tensors& tensors, const c10d::AllreduceOptions& options) {
+  constexpr auto name = "allreduce";
+  const at::Tensor& tensor = only_one(name, tensors, true);
+  const Element type = element_of(name, tensor);
+  const Combine how = combine_of(name, options.reduceOp, type);
+  const at::NoGradGuard no_grad;
+  const at::Tensor dense = tensor.contiguous();
+  return start({name, c10d::OpType::ALLREDUCE, "shoal:all_reduce", tensors, {tensors}, options.timeout,
+                bytes_of(dense),
+                [dense, type, how](const Communicator& comm) {
+                  combine_all(comm, data_of(dense), data_of(dense), dense.numel(), type, how);
+                },
+                copying(tensor, dense)});
+}
+
+TorchWork ProcessGroupShoal::allreduce_coalesced(Tensors& tensors,
+                                                 const c10d::AllreduceCoalescedOptions& options) {
+  constexpr auto name = "allreduce_coalesced";
+  require(!tensors.empty(), name, "requires non-empty tensor list");
+  for (const at::Tensor& tensor : tensors) {
+    check_tensor(name, tensor, true);
+    require(tensor.scalar_type() == tensors[0].scalar_type(), name,
+            "tensors must all have the same type");
+  }
+  const Element type = element_of(name, tensors[0]);
+  const Combine how = combine_of(name, options.reduceOp, type);
+  const at::NoGradGuard no_grad;
+  Tensors flat;
+  for (const at::Tensor& tensor : tensors) flat.push_back(tensor.reshape({-1}));
+  const at::Tensor all = at::cat(flat);
+  return start({name, c10d::OpType::ALLREDUCE_COALESCED, "shoal:all_reduce", tensors, {tensors},
+                options.timeout, bytes_of(all),
+                [all, type, how](const Communicator& comm) {
+                  combine_all(comm, data_of(all), data_of(all), all.numel(), type, how);
+                },
+                copying_from_row(all, tensors)});
+}
+
+TorchWork ProcessGroupShoal::reduce(Tensors& tensors, const c10d::ReduceOptions& options) {
+  constexpr auto name = "reduce";
+  const at::Tensor& tensor = only_one(name, tensors, rank_ == options.rootRank);
+  require(options.rootRank >= 0 && options.rootRank < size_, name,
+          "invalid root rank: " + std::to_string(options.rootRank));
+  require(options.rootTensor == 0, name,
+          "invalid root tensor: " + std::to_string(options.rootTensor));
+  const Element type = element_of(name, tensor);
+  const Combine how = combine_of(name, options.reduceOp, type);
+  const at::NoGradGuard no_grad;
+  const at::Tensor in = tensor.contiguous();
+  // The others' tensors stay as they are.
+  const bool is_root = rank_ == options.rootRank;
+  const at::Tensor out = is_root ? in : at::empty(in.sizes(), in.options().requires_grad(false));
+  return start({name, c10d::OpType::REDUCE, "shoal:reduce", tensors, {tensors}, options.timeout,
+                bytes_of(in),
+                [in, out, type, how](const Communicator& comm) {
+                  combine_all(comm, data_of(in), data_of(out), in.numel(), type, how);
+                },
+                is_root ? copying(tensor, out) : nullptr});
+}
+
+TorchWork ProcessGroupShoal::allgather(std::vector<Tensors>& outputs, Tensors& inputs,
+                                       const c10d::AllgatherOptions& options) {
+  constexpr auto name = "allgather";
+  const at::Tensor& input = only_one(name, inputs);
+  require(outputs.size() == 1, name, "requires a single output list");
+  require(outputs[0].size() == static_cast<std::size_t>(size_), name,
+          "invalid output tensor list at index 0 (expected length " + std::to_string(size_) +
+              ", got " + std::to_string(outputs[0].size()) + ")");
+  check_alike(name, outputs[0], input, true);
+  const at::NoGradGuard no_grad;
+  const at::Tensor in = input.contiguous();
+  at::Tensor row = row_for(outputs[0]);
+  const auto count = static_cast<Index>(in.nbytes());
+  return start({name, c10d::OpType::ALLGATHER, "shoal:all_gather", inputs, outputs, options.timeout,
+                bytes_of(row),
+                [in, row, count](const Communicator& comm) {
+                  shoal::all_gather(comm, data_of(in), count, data_of(row), DType::i8);
+                },
+                copying_from_row(row, outputs[0])});
+}
+
+TorchWork ProcessGroupShoal::_allgather_base(at::Tensor& output, at::Tensor& input,
+                                             const c10d::AllgatherOptions& options) {
+  constexpr auto name = "_allgather_base";
+  check_tensor(name, input);
+  check_tensor(name, output, true);
+  check_same_type(name, input, output);
+  require(output.numel() == input.numel() * size_, name,
+          "output tensor size must be equal to world_size times input tensor size");
+  const at::NoGradGuard no_grad;
+  const at::Tensor in = input.contiguous();
+  const at::Tensor out = dense_output(output);
+  const auto count = static_cast<Index>(in.nbytes());
+  return start({name, c10d::OpType::_ALLGATHER_BASE, "shoal:_all_gather_base", {input}, {{output}},
+                options.timeout, bytes_of(out),
+                [in, out, count](const Communicator& comm) {
+                  shoal::all_gather(comm, data_of(in), count, data_of(out), DType::i8);
+                },
+                copying(output, out)});
+}
+
+TorchWork ProcessGroupShoal::allgather_coalesced(std::vector<Tensors>& outputs, Tensors& inputs,
+                                                 const c10d::AllgatherOptions& options) {
+  constexpr auto name = "allgather_coalesced";
+  require(!inputs.empty(), name, "requires non-empty input tensor list");
+  require(outputs.size() == static_cast<std::size_t>(size_), name,
+          "output lists should be equal to world size");
+  for (const Tensors& list : outputs) {
+    require(list.size() == inputs.size(), name,
+            "invalid output size: (expected length " + std::to_string(inputs.size()) + ", got " +
+                std::to_string(list.size()) + ")");
+    for (std::size_t i = 0; i < list.size(); ++i) check_alike(name, {list[i]}, inputs[i], true);
+  }
+  const at::NoGradGuard no_grad;
+  // Of every rank all tensors, one after the other, as bytes.
+  Tensors bytes;
+  for (const at::Tensor& input : inputs) {
+    check_tensor(name, input);
+    bytes.push_back(input.contiguous().reshape({-1}).view(at::kByte));
+  }
+  const at::Tensor in = at::cat(bytes);
+  const at::Tensor row = at::empty({size_ * in.numel()}, in.options());
+  return start({name, c10d::OpType::ALLGATHER_COALESCED, "shoal:all_gather", inputs, outputs,
+                options.timeout, bytes_of(row),
+                [in, row](const Communicator& comm) {
+                  shoal::all_gather(comm, data_of(in), in.numel(), data_of(row), DType::i8);
+                },
+                [row, outputs] {
+                  std::int64_t at = 0;
+                  for (const Tensors& list : outputs) {
+                    for (const at::Tensor& tensor : list) {
+                      const auto size = static_cast<std::int64_t>(tensor.nbytes());
+                      // A copy, since types larger than a byte must be aligned.
+                      tensor.copy_(row.narrow(0, at, size).clone().view(tensor.scalar_type()).view(
+                          tensor.sizes()));
+                      at += size;
+                    }
+                  }
+                }});
+}
+
+TorchWork ProcessGroupShoal::gather(std::vector<Tensors>& outputs, Tensors& inputs,
+                                    const c10d::GatherOptions& options) {
+  constexpr auto name = "gather";
+  require(options.rootRank >= 0 && options.rootRank < size_, name,
+          "invalid root rank: " + std::to_string(options.rootRank));
+  const at::Tensor& input = only_one(name, inputs);
+  const bool is_root = rank_ == options.rootRank;
+  if (is_root) {
+    require(outputs.size() == 1 && outputs[0].size() == static_cast<std::size_t>(size_), name,
+            "requires a single-element output list containing a list with " + std::to_string(size_) +
+                " tensors.");
+    check_alike(name, outputs[0], input, true);
+  } else {
+    require(outputs.empty(), name, "requires empty output on non-root");
+  }
+  const at::NoGradGuard no_grad;
+  const at::Tensor in = input.contiguous();
+  const at::Tensor row = is_root ? row_for(outputs[0]) : at::Tensor();
+  const auto root = static_cast<Rank>(options.rootRank);
+  return start({name, c10d::OpType::GATHER, "shoal:gather", inputs, outputs, options.timeout,
+                bytes_of(in),
+                [in, row, root](const Communicator& comm) {
+                  torch_backend::gather(comm, data_of(in), row.defined() ? data_of(row) : nullptr,
+                                        bytes_of(in), root);
+                },
+                is_root ? copying_from_row(row, outputs[0]) : nullptr});
+}
+
+TorchWork ProcessGroupShoal::scatter(Tensors& outputs, std::vector<Tensors>& inputs,
+                                     const c10d::ScatterOptions& options) {
+  constexpr auto name = "scatter";
+  require(options.rootRank >= 0 && options.rootRank < size_, name,
+          "invalid root rank: " + std::to_string(options.rootRank));
+  const at::Tensor& output = only_one(name, outputs, true);
+  const bool is_root = rank_ == options.rootRank;
+  const at::NoGradGuard no_grad;
+  at::Tensor row;
+  Tensors kept = outputs;
+  if (is_root) {
+    require(inputs.size() == 1 && inputs[0].size() == static_cast<std::size_t>(size_), name,
+            "requires a single-element input list containing a list with " + std::to_string(size_) +
+                " tensors");
+    check_alike(name, inputs[0], output, false);
+    row = row_for(inputs[0]);
+    copy_into_row(row, inputs[0]);
+    kept.insert(kept.end(), inputs[0].begin(), inputs[0].end());
+  } else {
+    require(inputs.empty(), name, "requires empty input on non-root");
+  }
+  const at::Tensor out = dense_output(output);
+  const auto root = static_cast<Rank>(options.rootRank);
+  return start({name, c10d::OpType::SCATTER, "shoal:scatter", kept, {outputs}, options.timeout,
+                bytes_of(out),
+                [row, out, root](const Communicator& comm) {
+                  torch_backend::scatter(comm, row.defined() ? data_of(row) : nullptr, data_of(out),
+                                         bytes_of(out), root);
+                },
+                copying(output, out)});
+}
+
+TorchWork ProcessGroupShoal::reduce_scatter(Tensors& outputs, std::vector<Tensors>& inputs,
+                                            const c10d::ReduceScatterOptions& options) {
+  constexpr auto name = "reduce_scatter";
+  const at::Tensor& output = only_one(name, outputs, true);
+  require(inputs.size() == 1 && inputs[0].size() == static_cast<std::size_t>(size_), name,
+          "requires a single input list with " + std::to_string(size_) + " tensors");
+  check_alike(name, inputs[0], output, false);
+  const Element type = element_of(name, output);
+  const Combine how = combine_of(name, options.reduceOp, type);
+  const at::NoGradGuard no_grad;
+  const at::Tensor row = row_for(inputs[0]);
+  copy_into_row(row, inputs[0]);
+  const at::Tensor out = dense_output(output);
+  return start({name, c10d::OpType::REDUCE_SCATTER, "shoal:reduce_scatter", inputs[0], {outputs},
+                options.timeout, bytes_of(row),
+                [row, out, type, how](const Communicator& comm) {
+                  combine_scatter(comm, data_of(row), data_of(out), out.numel(), type, how);
+                },
+                copying(output, out)});
+}
+
+TorchWork ProcessGroupShoal::_reduce_scatter_base(at::Tensor& output, at::Tensor& input,
+                                                  const c10d::ReduceScatterOptions& options) {
+  constexpr auto name = "_reduce_scatter_base";
+  check_tensor(name, input);
+  check_tensor(name, output, true);
+  check_same_type(name, input, output);
+  require(input.numel() == output.numel() * size_, name,
+          "input tensor must be the same size as output size times world size");
+  const Element type = element_of(name, output);
+  const Combine how = combine_of(name, options.reduceOp, type);
+  const at::NoGradGuard no_grad;
+  const at::Tensor in = input.contiguous();
+  const at::Tensor out = dense_output(output);
+  return start({name, c10d::OpType::_REDUCE_SCATTER_BASE, "shoal:_reduce_scatter_base", {input},
+                {{output}}, options.timeout, bytes_of(in),
+                [in, out, type, how](const Communicator& comm) {
+                  combine_scatter(comm, data_of(in), data_of(out), out.numel(), type, how);
+                },
+                copying(output, out)});
+}
+
+TorchWork ProcessGroupShoal::alltoall_base(at::Tensor& output, at::Tensor& input,
+                                           std::vector<std::int64_t>& output_splits,
+                                           std::vector<std::int64_t>& input_splits,
+                                           const c10d::AllToAllOptions& options) {
+  constexpr auto name = "alltoall_base";
+  check_tensor(name, input);
+  check_tensor(name, output, true);
+  check_same_type(name, input, output);
+  std::vector<Index> out_counts = byte_counts(name, output, output_splits, size_);
+  std::vector<Index> in_counts = byte_counts(name, input, input_splits, size_);
+  const at::NoGradGuard no_grad;
+  const at::Tensor in = input.contiguous();
+  const at::Tensor out = dense_output(output);
+  return start({name, c10d::OpType::ALLTOALL_BASE, "shoal:all_to_all", {input}, {{output}},
+                options.timeout, bytes_of(in),
+                [in, out, in_counts, out_counts](const Communicator& comm) {
+                  shoal::all_to_all(comm, data_of(in), in_counts, data_of(out), out_counts, DType::i8);
+                },
+                copying(output, out)});
+}
+
+TorchWork ProcessGroupShoal::alltoall(Tensors& outputs, Tensors& inputs,
+                                      const c10d::AllToAllOptions& options) {
+  constexpr auto name = "alltoall";
+  const auto ranks = static_cast<std::size_t>(size_);
+  require(inputs.size() == ranks, name, "Number of input tensors are not equal to group size");
+  require(outputs.size() == ranks, name, "Number of output tensors are not equal to group size");
+  std::vector<Index> in_counts;
+  std::vector<Index> out_counts;
+  Tensors flat;
+  std::int64_t received = 0;
+  const at::NoGradGuard no_grad;
+  for (std::size_t i = 0; i < ranks; ++i) {
+    check_tensor(name, inputs[i]);
+    check_tensor(name, outputs[i], true);
+    check_same_type(name, inputs[i], inputs[0]);
+    check_same_type(name, outputs[i], inputs[0]);
+    in_counts.push_back(static_cast<Index>(inputs[i].nbytes()));
+    out_counts.push_back(static_cast<Index>(outputs[i].nbytes()));
+    flat.push_back(inputs[i].reshape({-1}));
+    received += outputs[i].numel();
+  }
+  const at::Tensor in = at::cat(flat);
+  const at::Tensor out = at::empty({received}, in.options());
+  return start({name, c10d::OpType::ALLTOALL, "shoal:all_to_all", inputs, {outputs}, options.timeout,
+                bytes_of(in),
+                [in, out, in_counts, out_counts](const Communicator& comm) {
+                  shoal::all_to_all(comm, data_of(in), in_counts, data_of(out), out_counts, DType::i8);
+                },
+                copying_from_row(out, outputs)});
+}
+
+TorchWork ProcessGroupShoal::send(Tensors& tensors, int to, int tag) {
+  constexpr auto name = "send";
+  const at::Tensor& tensor = only_one(name, tensors);
+  require(to >= 0 && to < size_, name, "there is no rank " + std::to_string(to));
+  require(tag >= 0, name, "Tag must be nonnegative");
+  const at::NoGradGuard no_grad;
+  return start_message({name, c10d::OpType::SEND, "shoal:send", {tensor.contiguous()}, {}, {}, 0, {}},
+                       true, to, tag);
+}
+
+TorchWork ProcessGroupShoal::recv(Tensors& tensors, int from, int tag) {
+  constexpr auto name = "recv";
+  const at::Tensor& tensor = only_one(name, tensors, true);
+  require(from >= 0 && from < size_, name, "there is no rank " + std::to_string(from));
+  require(tag >= 0, name, "Tag must be nonnegative");
+  const at::NoGradGuard no_grad;
+  const at::Tensor dense = dense_output(tensor);
+  return start_message({name, c10d::OpType::RECV, "shoal:recv", {dense}, {tensors}, {}, 0, {},
+                        copying(tensor, dense)},
+                       false, from, tag);
+}
+
+TorchWork ProcessGroupShoal::recvAnysource(Tensors& tensors, int tag) {
+  constexpr auto name = "recvAnysource";
+  const at::Tensor& tensor = only_one(name, tensors, true);
+  require(tag >= 0, name, "Tag must be nonnegative");
+  const at::NoGradGuard no_grad;
+  const at::Tensor dense = dense_output(tensor);
+  return start_message({name, c10d::OpType::RECVANYSOURCE, "shoal:recvAnySource", {dense}, {tensors},
+                        {}, 0, {}, copying(tensor, dense)},
+                       false, std::nullopt, tag);
+}
+
+TorchWork ProcessGroupShoal::barrier(const c10d::BarrierOptions& options) {
+  return start({"barrier", c10d::OpType::BARRIER, "shoal:barrier", {}, {}, options.timeout, 0,
+                [](const Communicator& comm) { shoal::barrier(comm); }});
+}
+
+}  // namespace shoal::torch_backend
+
+PYBIND11_MODULE(_C, m) {
+  namespace backend = shoal::torch_backend;
+  using backend::Session;
+  m.doc() = "Shoal as a backend of torch.distributed; see shoal_torch.";
+  m.def("start", [] { Session::get(); }, "Joins the run. Collective over its ranks.",
+        pybind11::call_guard<pybind11::gil_scoped_release>());
+  m.def("alive", &Session::alive, "True between start() and leave().");
+  m.def("world_rank", [] { return Session::get().world().rank(); });
+  m.def("world_size", [] { return Session::get().world().size(); });
+  m.def("on_one_node", [] { return Session::get().world().on_one_node(); });
+  m.def(
+      "from_rank_0",
+      [](std::string text) {
+        const shoal::Communicator& world = Session::get().world();
+        auto size = static_cast<std::int64_t>(text.size());
+        shoal::broadcast(world, &size, 1, shoal::DType::i64, 0);
+        text.resize(static_cast<std::size_t>(size));
+        shoal::broadcast(world, text.data(), size, shoal::DType::i8, 0);
+        return text;
+      },
+      "The text that rank 0 passes. Collective over the run.",
+      pybind11::call_guard<pybind11::gil_scoped_release>());
+  m.def("leave", &Session::leave, "The process ends; in_order: after what it has begun.",
+        pybind11::arg("in_order"), pybind11::call_guard<pybind11::gil_scoped_release>());
+  m.def(
+      "make_group",
+      [](std::vector<int> world_ranks, std::string name,
+         double timeout) -> c10::intrusive_ptr<backend::Base> {
+        return c10::make_intrusive<backend::ProcessGroupShoal>(std::make_shared<backend::Lane>(
+            std::move(world_ranks), std::move(name),
+            backend::Milliseconds(static_cast<std::int64_t>(timeout * 1000))));
+      },
+      "A process group of these ranks of the run. Collective over them.",
+      pybind11::arg("world_ranks"), pybind11::arg("name"), pybind11::arg("timeout"),
+      pybind11::call_guard<pybind11::gil_scoped_release>());
+}

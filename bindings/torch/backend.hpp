@@ -1,0 +1,79 @@
+// "shoal" as a backend of torch.distributed.
+//
+// What differs between releases of PyTorch is here and in shoal_torch/__init__.py only: a backend is a
+// c10d::ProcessGroup up to 1.13 and a c10d::Backend from 2.0 on, with the same functions.
+#pragma once
+
+#include <torch/csrc/distributed/c10d/ProcessGroup.hpp>
+#if TORCH_VERSION_MAJOR >= 2
+#include <torch/csrc/distributed/c10d/Backend.hpp>
+#endif
+
+#include <functional>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "lane.hpp"
+#include "operations.hpp"
+
+namespace shoal::torch_backend {
+
+#if TORCH_VERSION_MAJOR >= 2
+using Base = c10d::Backend;
+#else
+using Base = c10d::ProcessGroup;
+#endif
+using TorchWork = c10::intrusive_ptr<c10d::Work>;
+using Tensors = std::vector<at::Tensor>;
+
+class ProcessGroupShoal : public Base {
+ public:
+  explicit ProcessGroupShoal(std::shared_ptr<Lane> lane);
+  ~ProcessGroupShoal() override;
+
+  const std::string getBackendName() const override { return "shoal"; }
+
+  TorchWork broadcast(Tensors& tensors, const c10d::BroadcastOptions& options) override;
+  TorchWork allreduce(Tensors& tensors, const c10d::AllreduceOptions& options) override;
+  TorchWork allreduce_coalesced(Tensors& tensors,
+                                const c10d::AllreduceCoalescedOptions& options) override;
+  TorchWork reduce(Tensors& tensors, const c10d::ReduceOptions& options) override;
+  TorchWork allgather(std::vector<Tensors>& outputs, Tensors& inputs,
+                      const c10d::AllgatherOptions& options) override;
+  TorchWork _allgather_base(at::Tensor& output, at::Tensor& input,
+                            const c10d::AllgatherOptions& options) override;
+  TorchWork allgather_coalesced(std::vector<Tensors>& outputs, Tensors& inputs,
+                                const c10d::AllgatherOptions& options) override;
+  TorchWork gather(std::vector<Tensors>& outputs, Tensors& inputs,
+                   const c10d::GatherOptions& options) override;
+  TorchWork scatter(Tensors& outputs, std::vector<Tensors>& inputs,
+                    const c10d::ScatterOptions& options) override;
+  TorchWork reduce_scatter(Tensors& outputs, std::vector<Tensors>& inputs,
+                           const c10d::ReduceScatterOptions& options) override;
+  TorchWork _reduce_scatter_base(at::Tensor& output, at::Tensor& input,
+                                 const c10d::ReduceScatterOptions& options) override;
+  TorchWork alltoall_base(at::Tensor& output, at::Tensor& input,
+                          std::vector<std::int64_t>& output_splits,
+                          std::vector<std::int64_t>& input_splits,
+                          const c10d::AllToAllOptions& options) override;
+  TorchWork alltoall(Tensors& outputs, Tensors& inputs,
+                     const c10d::AllToAllOptions& options) override;
+  TorchWork send(Tensors& tensors, int to, int tag) override;
+  TorchWork recv(Tensors& tensors, int from, int tag) override;
+  TorchWork recvAnysource(Tensors& tensors, int tag) override;
+  TorchWork barrier(const c10d::BarrierOptions& options) override;
+
+  void setSequenceNumberForGroup() override {}
+  std::uint64_t getSequenceNumberForGroup() override { return calls_; }
+
+ private:
+  struct Call;
+  TorchWork start(Call call);
+  TorchWork start_message(Call call, bool sends, std::optional<Rank> partner, int tag);
+
+  std::shared_ptr<Lane> lane_;
+  std::uint64_t calls_ = 0;
+};
+
+}  // namespace shoal::torch_backend

@@ -1,0 +1,329 @@
+#include "lane.hpp"
+
+#include <unistd.h>
+
+#include <algorithm>
+#include <utility>
+
+#include <shoal/collectives/barrier.hpp>
+#include <shoal/runtime/error.hpp>
+#include <shoal/runtime/mpi_interop.hpp>
+#include <shoal/runtime/signals_held.hpp>
+#include <shoal/runtime/wait.hpp>
+
+namespace shoal::torch_backend {
+namespace {
+
+// How long the thread leaves a job to those who may come to wait for it.
+constexpr std::chrono::microseconds patience{100};
+// While calls follow each other it looks so often; then it sleeps until it is woken.
+constexpr Milliseconds nap{1};
+constexpr Milliseconds awake_for{50};
+// What a rank did before it ended is still on its way for so long.
+constexpr Milliseconds last_words{300};
+
+std::string text_of(const std::exception_ptr& failure) {
+  try {
+    std::rethrow_exception(failure);
+  } catch (const Error& error) {
+    return error.message();
+  } catch (const std::exception& error) {
+    return error.what();
+  } catch (...) {
+    return "an unknown exception";
+  }
+}
+
+std::string seconds_of(Milliseconds time) {
+  std::string text = std::to_string(static_cast<double>(time.count()) / 1000);
+  text.erase(text.find_last_not_of('0') + 1);
+  if (text.back() == '.') text.pop_back();
+  return text + " s";
+}
+
+// A communicator of these ranks of the world. All of them, and nobody else, come here.
+MPI_Comm communicator_of(const std::vector<Rank>& world_ranks) {
+  const MPI_Comm world = mpi_handle(Session::get().world());
+  MPI_Group all = MPI_GROUP_NULL;
+  MPI_Group mine = MPI_GROUP_NULL;
+  MPI_Comm made = MPI_COMM_NULL;
+  check_mpi(MPI_Comm_group(world, &all), "new group");
+  const int code =
+      MPI_Group_incl(all, static_cast<int>(world_ranks.size()), world_ranks.data(), &mine);
+  MPI_Group_free(&all);
+  check_mpi(code, "new group");
+  const int made_code = MPI_Comm_create_group(world, mine, 0, &made);
+  MPI_Group_free(&mine);
+  check_mpi(made_code, "new group");
+  return made;
+}
+
+}  // namespace
+
+Lane::Lane(std::vector<Rank> world_ranks, std::string name, Milliseconds timeout)
+    : session_(Session::get()),
+      world_ranks_(std::move(world_ranks)),
+      name_(std::move(name)),
+      timeout_(timeout) {
+  handle_ = communicator_of(world_ranks_);
+  MPI_Comm_set_errhandler(handle_, MPI_ERRORS_RETURN);
+  comm_.emplace(borrow_communicator(handle_, name_));
+  rank_ = comm_->rank();
+  // What the ranks make at their first collective they make now, while nothing else goes on.
+  barrier(*comm_);
+  session_.watch(*this);
+}
+
+Lane::~Lane() {
+  if (closed_) return;
+  // In a child that fork() made: neither thread nor communicator are this process's.
+  if (thread_.joinable()) thread_.detach();
+  if (comm_) static_cast<void>(new Communicator(std::move(*comm_)));
+}
+
+void Lane::shut_down() noexcept {
+  if (!Session::alive()) return;
+  drain();
+  close();
+  session_.forget(*this);
+  comm_.reset();
+  if (handle_ != MPI_COMM_NULL) MPI_Comm_free(&handle_);
+}
+
+void Lane::require_open(const char* operation) {
+  session_.require_own_process(operation);
+  if (closed_) {
+    throw Error(std::string(operation) + " over " + name_, "the process group was destroyed",
+                "make a new one");
+  }
+}
+
+void Lane::start_thread() {
+  const SignalsHeld held;
+  thread_ = std::thread([this, self = shared_from_this()] {
+    pace_this_thread(WaitPolicy::yield);
+    work_off();
+  });
+}
+
+void Lane::push(const std::shared_ptr<Job>& job, bool urgent) {
+  Lock lock(mutex_);
+  require_open(job->name);
+  job->urgent = urgent;
+  job->pushed = last_push_ = Clock::now();
+  waiting_.push_back(job);
+  if (!thread_.joinable()) start_thread();
+  const bool wake = asleep_ || urgent;
+  lock.unlock();
+  if (wake) work_.notify_one();
+}
+
+void Lane::hurry() {
+  {
+    const Lock lock(mutex_);
+    for (const auto& job : waiting_) job->urgent = true;
+  }
+  work_.notify_one();
+}
+
+void Lane::work_off() {
+  Lock lock(mutex_);
+  while (!stopping_) {
+    test_messages(lock);
+    const auto now = Clock::now();
+    if (!running_ && !waiting_.empty()) {
+      const Job& front = *waiting_.front();
+      const auto age = now - front.pushed;
+      if (age >= (front.urgent ? patience : patience * 5)) {
+        run_next(lock);
+      } else {
+        work_.wait_for(lock, front.urgent ? patience : nap);
+      }
+    } else if (!messages_.empty() || now - last_push_ < awake_for) {
+      work_.wait_for(lock, nap);
+    } else {
+      asleep_ = true;
+      work_.wait(lock, [&] {
+        return stopping_ || !messages_.empty() || (!running_ && !waiting_.empty());
+      });
+      asleep_ = false;
+    }
+  }
+}
+
+void Lane::run_next(Lock& lock) {
+  running_ = std::move(waiting_.front());
+  waiting_.pop_front();
+  const std::shared_ptr<Job> job = running_;
+  std::exception_ptr failure = broken_;
+  if (!failure) {
+    begun_ = Clock::now();
+    gone_since_.reset();
+    lock.unlock();
+    end_waits_when(&given_up_);
+    try {
+      job->body(*comm_);
+    } catch (...) {
+      failure = std::current_exception();
+    }
+    end_waits_when(nullptr);
+    lock.lock();
+    if (failure) {
+      // The ranks no longer agree on what comes next.
+      if (!gave_up_because_.empty()) {
+        failure = std::make_exception_ptr(
+            Error(std::string(job->name) + " over " + name_, gave_up_because_,
+                  "see what the others say; raise the timeout of init_process_group if they are slow"));
+      }
+      broken_ = std::make_exception_ptr(
+          Error("process group " + name_, "an earlier call has failed (" + text_of(failure) + ")",
+                "make a new process group"));
+    }
+  }
+  // What is called now may itself want something of this lane.
+  running_.reset();
+  ++finishing_;
+  lock.unlock();
+  job->finished(std::move(failure));
+  job->finished = nullptr;
+  job->body = nullptr;
+  lock.lock();
+  --finishing_;
+  job->done.store(true, std::memory_order_release);
+  done_.notify_all();
+}
+
+void Lane::finish(Job& job) {
+  if (job.done.load(std::memory_order_acquire)) return;
+  Lock lock(mutex_);
+  while (!job.done.load(std::memory_order_relaxed)) {
+    if (running_ || waiting_.empty()) {
+      done_.wait(lock);  // bounded: look() ends what takes too long
+    } else {
+      run_next(lock);
+    }
+  }
+}
+
+bool Lane::finish_by(Job& job, Clock::time_point deadline) {
+  hurry();
+  Lock lock(mutex_);
+  return done_.wait_until(lock, deadline,
+                             [&] { return job.done.load(std::memory_order_relaxed); });
+}
+
+std::shared_ptr<Message> Lane::add(std::shared_ptr<Message> message) {
+  Lock lock(mutex_);
+  messages_.push_back(message);
+  if (!thread_.joinable()) start_thread();
+  const bool wake = asleep_;
+  lock.unlock();
+  if (wake) work_.notify_one();
+  return message;
+}
+
+std::shared_ptr<Message> Lane::send(const void* data, Bytes bytes, Rank to, int tag,
+                                    std::function<void(std::exception_ptr)> finished) {
+  require_open("send");
+  return add(std::make_shared<Message>(handle_, true, const_cast<void*>(data), bytes, to, tag,
+                                       std::move(finished)));
+}
+
+std::shared_ptr<Message> Lane::receive(void* data, Bytes bytes, std::optional<Rank> from, int tag,
+                                       std::function<void(std::exception_ptr)> finished) {
+  require_open("recv");
+  return add(std::make_shared<Message>(handle_, false, data, bytes, from, tag, std::move(finished)));
+}
+
+void Lane::finish(Message& message, Milliseconds timeout) {
+  const auto begin = Clock::now();
+  const char* name = message.sends() ? "send" : "recv";
+  const std::string whom = message.partner() ? "rank " + std::to_string(*message.partner()) : "any rank";
+  std::optional<Clock::time_point> gone_since;
+  constexpr int turns_between_looks = 256;
+  Waiter waiter;
+  for (int turn = 1; !message.test(); ++turn) {
+    waiter.pause([&] { return Waiter::Late{std::string(name) + " over " + name_, whom}; });
+    if (turn % turns_between_looks != 0) continue;
+    const auto now = Clock::now();
+    std::string problem;
+    if (now - begin > timeout) {
+      problem = "timed out after " + seconds_of(timeout) + " of waiting for " + whom;
+    } else if (message.partner()) {
+      const Rank partner = world_ranks_[static_cast<std::size_t>(*message.partner())];
+      const std::string gone = session_.who_is_gone({&partner, 1});
+      if (!gone.empty() && !gone_since) gone_since = now;
+      if (gone_since && now - *gone_since > last_words) problem = gone;
+    }
+    if (!problem.empty()) {
+      message.give_up(std::make_exception_ptr(Error(std::string(name) + " over " + name_, problem)));
+    }
+  }
+}
+
+void Lane::test_messages(Lock& lock) {
+  if (messages_.empty()) return;
+  const std::vector<std::shared_ptr<Message>> tested(messages_.begin(), messages_.end());
+  lock.unlock();
+  for (const auto& message : tested) message->test();  // what waits for it may want the lock
+  lock.lock();
+  std::erase_if(messages_, [](const auto& message) { return message->done(); });
+}
+
+void Lane::look(Clock::time_point now) {
+  const Lock lock(mutex_);
+  if (!running_ || given_up_) return;
+  std::string problem;
+  if (now - begun_ > running_->timeout) {
+    problem = "timed out after " + seconds_of(running_->timeout);
+  } else if (const std::string gone = session_.who_is_gone(world_ranks_); !gone.empty()) {
+    if (!gone_since_) gone_since_ = now;
+    if (now - *gone_since_ > last_words) problem = gone;
+  }
+  if (problem.empty()) return;
+  gave_up_because_ = problem;
+  given_up_.store(true, std::memory_order_relaxed);
+}
+
+void Lane::drain() noexcept {
+  Lock lock(mutex_);
+  while (running_ || finishing_ > 0 || !waiting_.empty()) {
+    if (running_ || waiting_.empty()) {
+      done_.wait(lock);
+    } else {
+      run_next(lock);
+    }
+  }
+}
+
+void Lane::close() noexcept {
+  std::deque<std::shared_ptr<Job>> left;
+  std::list<std::shared_ptr<Message>> messages;
+  {
+    const Lock lock(mutex_);
+    closed_ = true;
+    stopping_ = true;
+    given_up_.store(true, std::memory_order_relaxed);
+    left.swap(waiting_);
+    messages.swap(messages_);
+  }
+  work_.notify_all();
+  const auto reason = std::make_exception_ptr(
+      Error("process group " + name_, "was destroyed before this was done"));
+  for (const auto& job : left) {
+    job->finished(reason);
+    job->done.store(true, std::memory_order_release);
+  }
+  for (const auto& message : messages) {
+    if (!message->test()) message->give_up(reason);
+  }
+  done_.notify_all();
+  if (!thread_.joinable()) return;
+  if (thread_.get_id() == std::this_thread::get_id()) {
+    thread_.detach();  // it holds this lane until it ends
+  } else {
+    thread_.join();
+  }
+}
+
+}  // namespace shoal::torch_backend

@@ -1,0 +1,137 @@
+#include "operations.hpp"
+
+#include <algorithm>
+#include <cstring>
+#include <string>
+
+#include <shoal/collectives/all_gather.hpp>
+#include <shoal/collectives/all_reduce.hpp>
+#include <shoal/collectives/point_to_point.hpp>
+#include <shoal/collectives/reduce_scatter.hpp>
+#include <shoal/runtime/error.hpp>
+
+namespace shoal::torch_backend {
+namespace {
+
+// Shoal's type of the same size, and the same arithmetic but for the order of u8.
+DType dtype_of_element(Element type) noexcept {
+  switch (type) {
+    case Element::f32: return DType::f32;
+    case Element::f64: return DType::f64;
+    case Element::bf16: return DType::bf16;
+    case Element::f16: return DType::f16;
+    case Element::i8:
+    case Element::u8: return DType::i8;
+    case Element::i32: return DType::i32;
+    case Element::i64: return DType::i64;
+  }
+  return DType::i8;
+}
+
+bool is_bitwise(Combine how) noexcept {
+  return how == Combine::band || how == Combine::bor || how == Combine::bxor;
+}
+
+// Sums and products of unsigned and signed bytes have the same bits.
+bool shoal_can(Element type, Combine how) noexcept {
+  if (is_bitwise(how)) return false;
+  return type != Element::u8 || how == Combine::sum || how == Combine::prod;
+}
+
+ReduceOp reduce_op_of(Combine how) noexcept {
+  switch (how) {
+    case Combine::avg: return ReduceOp::avg;
+    case Combine::prod: return ReduceOp::prod;
+    case Combine::min: return ReduceOp::min;
+    case Combine::max: return ReduceOp::max;
+    default: return ReduceOp::sum;
+  }
+}
+
+std::uint8_t combined(const std::uint8_t* bytes, std::size_t step, int ranks, Combine how) {
+  unsigned value = *bytes;
+  for (int rank = 1; rank < ranks; ++rank) {
+    bytes += step;
+    const unsigned other = *bytes;
+    switch (how) {
+      case Combine::band: value &= other; break;
+      case Combine::bor: value |= other; break;
+      case Combine::bxor: value ^= other; break;
+      case Combine::min: value = std::min(value, other); break;
+      case Combine::max: value = std::max(value, other); break;
+      default: value += other;
+    }
+  }
+  return static_cast<std::uint8_t>(how == Combine::avg ? value / static_cast<unsigned>(ranks) : value);
+}
+
+// Bits, and the order of unsigned bytes: all inputs are brought together, a piece at a time.
+void combine_bytes(const Communicator& comm, const void* in, void* out, Bytes bytes, Combine how) {
+  constexpr Bytes most = 1 << 20;
+  const auto ranks = static_cast<std::size_t>(comm.size());
+  std::vector<std::uint8_t> all(std::min(bytes, most) * ranks);
+  const auto* from = static_cast<const std::uint8_t*>(in);
+  auto* to = static_cast<std::uint8_t*>(out);
+  for (Bytes at = 0; at < bytes; at += most) {
+    const Bytes size = std::min(most, bytes - at);
+    all_gather(comm, from + at, static_cast<Index>(size), all.data(), DType::i8);
+    for (Bytes i = 0; i < size; ++i) to[at + i] = combined(&all[i], size, comm.size(), how);
+  }
+}
+
+}  // namespace
+
+Bytes size_of(Element type) noexcept { return shoal::size_of(dtype_of_element(type)); }
+
+void require_combines(const char* operation, Element type, Combine how) {
+  if (is_bitwise(how) && is_floating(dtype_of_element(type))) {
+    throw Error(operation, "BAND, BOR and BXOR combine integers, the tensor has floating-point numbers");
+  }
+}
+
+void combine_all(const Communicator& comm, const void* in, void* out, Index count, Element type,
+                 Combine how) {
+  if (shoal_can(type, how)) {
+    return all_reduce(comm, in, out, count, dtype_of_element(type), reduce_op_of(how));
+  }
+  combine_bytes(comm, in, out, static_cast<Bytes>(count) * size_of(type), how);
+}
+
+void combine_scatter(const Communicator& comm, const void* in, void* out, Index count, Element type,
+                     Combine how) {
+  if (shoal_can(type, how)) {
+    return reduce_scatter(comm, in, out, count, dtype_of_element(type), reduce_op_of(how));
+  }
+  const Bytes part = static_cast<Bytes>(count) * size_of(type);
+  std::vector<std::byte> all(part * static_cast<Bytes>(comm.size()));
+  combine_bytes(comm, in, all.data(), all.size(), how);
+  if (part > 0) std::memcpy(out, all.data() + part * static_cast<Bytes>(comm.rank()), part);
+}
+
+void gather(const Communicator& comm, const void* in, void* out, Bytes bytes, Rank root) {
+  const auto count = static_cast<Index>(bytes);
+  if (comm.rank() != root) return send(comm, in, count, DType::i8, root);
+  auto* to = static_cast<std::byte*>(out);
+  for (Rank rank = 0; rank < comm.size(); ++rank, to += bytes) {
+    if (rank != root) {
+      receive(comm, to, count, DType::i8, rank);
+    } else if (bytes > 0) {
+      std::memcpy(to, in, bytes);
+    }
+  }
+}
+
+void scatter(const Communicator& comm, const void* in, void* out, Bytes bytes, Rank root) {
+  const auto count = static_cast<Index>(bytes);
+  if (comm.rank() != root) return receive(comm, out, count, DType::i8, root);
+  const auto* from = static_cast<const std::byte*>(in);
+  for (Rank rank = 0; rank < comm.size(); ++rank, from += bytes) {
+    if (rank != root) {
+      send(comm, from, count, DType::i8, rank);
+    } else if (bytes > 0) {
+      std::memcpy(out, from, bytes);
+    }
+  }
+}
+
+}  // namespace shoal::torch_backend

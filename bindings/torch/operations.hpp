@@ -1,0 +1,33 @@
+// What torch asks of a group beside Shoal's own collectives: more ways to combine, and one root.
+#pragma once
+
+#include <cstdint>
+#include <span>
+#include <vector>
+
+#include <shoal/runtime/communicator.hpp>
+#include <shoal/runtime/units.hpp>
+
+namespace shoal::torch_backend {
+
+/// torch's element types that can be combined; everything can be moved.
+enum class Element : std::uint8_t { f32, f64, bf16, f16, i8, u8, i32, i64 };
+enum class Combine : std::uint8_t { sum, avg, prod, min, max, band, bor, bxor };
+
+Bytes size_of(Element type) noexcept;
+
+/// Throws Error where the type has no such operation (bits of floating-point numbers).
+void require_combines(const char* operation, Element type, Combine how);
+
+/// As shoal::all_reduce, and shoal::reduce_scatter with `count` elements for each rank.
+void combine_all(const Communicator& comm, const void* in, void* out, Index count, Element type,
+                 Combine how);
+void combine_scatter(const Communicator& comm, const void* in, void* out, Index count, Element type,
+                     Combine how);
+
+/// The root gets `bytes` bytes of every rank, in order of rank. `out`: null elsewhere.
+void gather(const Communicator& comm, const void* in, void* out, Bytes bytes, Rank root);
+/// Every rank gets its part of the root's. `in`: null elsewhere.
+void scatter(const Communicator& comm, const void* in, void* out, Bytes bytes, Rank root);
+
+}  // namespace shoal::torch_backend

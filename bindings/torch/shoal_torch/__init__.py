@@ -1,0 +1,39 @@
+"""Shoal as a backend of torch.distributed:
+
+    import shoal_torch
+    torch.distributed.init_process_group("shoal")
+
+Under mpirun, `shoal run`, torchrun, or any launcher that gives RANK, WORLD_SIZE and MASTER_ADDR.
+"""
+import torch
+import torch.distributed as _dist
+
+from . import _C, start
+
+__all__ = []
+
+_generation = 0
+
+
+def _create_process_group(options, _backend_options=None):
+    """What torch calls for a new group, on its members."""
+    global _generation
+    store, rank, size = options.store, options.group_rank, options.group_size
+    timeout = options.timeout.total_seconds()
+    ranks = list(options.global_ranks_in_group)
+    is_default = not ranks
+    if is_default:
+        start.join(store, rank, size, timeout)
+        _generation += 1
+    # Everybody is there before MPI is called, which would wait for ever.
+    prefix = f"shoal/{_generation}"
+    store.set(f"{prefix}/{rank}", str(_C.world_rank()))
+    members = [int(store.get(f"{prefix}/{other}")) for other in range(size)]
+    name = options.group_id
+    return _C.make_group(members, "world" if is_default else f"group {name}", timeout)
+
+
+# From 2.0 on a backend says which devices it is for; before, nobody asks.
+_more = {} if torch.__version__.startswith("1.") else {"devices": ["cpu"]}
+_dist.Backend.register_backend("shoal", _create_process_group, extended_api=True, **_more)
+start.name_ranks_by_mpi()

@@ -1,0 +1,94 @@
+"""What is wrong ends in an exception that says so, on every rank it concerns."""
+import os
+import sys
+import time
+from datetime import timedelta
+
+import torch
+import torch.distributed as dist
+
+import shoal_torch  # noqa: F401
+
+dist.init_process_group("shoal", timeout=timedelta(seconds=20))
+rank, size = dist.get_rank(), dist.get_world_size()
+world = dist.group.WORLD
+
+
+def raises(text, call, *arguments, **named):
+    try:
+        call(*arguments, **named)
+    except (RuntimeError, ValueError) as error:
+        assert text in str(error), f"wanted '{text}' in: {error}"
+        return str(error)
+    raise AssertionError(f"no exception with '{text}'")
+
+
+ones = torch.ones
+raises("allreduce", world.allreduce, [ones(2, device="meta")])  # PyTorch 1.13 itself knows no such call
+raises("dense", dist.all_reduce, ones(2).to_sparse())
+raises("Invalid scalar type", dist.all_reduce, ones(2, dtype=torch.bool))
+raises("Invalid scalar type", dist.all_reduce, ones(2, dtype=torch.int16))
+raises("BAND", dist.all_reduce, ones(2), op=dist.ReduceOp.BAND)
+raises("non-empty", world.allreduce, [])
+raises("single tensor", world.allreduce, [ones(2), ones(2)])
+raises("expanded", dist.all_reduce, ones(1).expand(4))
+raises("invalid output tensor list", world.allgather, [[ones(2)] * (size + 1)], [ones(2)])
+raises("invalid tensor size", world.allgather, [[ones(3)] * size], [ones(2)])
+raises("invalid tensor type", world.allgather, [[ones(2, dtype=torch.float64)] * size], [ones(2)])
+raises("world_size times", world._allgather_base, ones(3 * size), ones(2))
+raises("split", dist.all_to_all_single, ones(3), ones(3), [1] * (size + 1), [1] * (size + 1))
+options = dist.BroadcastOptions()
+options.rootRank = size
+raises("invalid root rank", world.broadcast, [ones(2)], options)
+raises("no rank", world.send, [ones(2)], size, 0)
+raises("nonnegative", world.send, [ones(2)], 0, -1)
+dist.barrier()  # the group is as it was
+
+# A child that fork() made.
+child = os.fork()
+if child == 0:
+    try:
+        raises("forked", dist.all_reduce, ones(2))
+        os._exit(0)
+    except BaseException as error:
+        print(error, file=sys.stderr, flush=True)
+        os._exit(1)
+assert os.waitpid(child, 0)[1] == 0
+dist.barrier()
+
+if size > 1:
+    # Different sizes: all are told, and the group is done for.
+    group = dist.new_group()
+    text = raises("all_reduce", dist.all_reduce, ones(2 + (rank == 0)), group=group)
+    assert "3" in text and "2" in text, text
+    raises("earlier call", dist.all_reduce, ones(2), group=group)
+    group = dist.new_group()
+    raises("", dist.broadcast if rank else dist.all_reduce, ones(2), *([0] if rank else []), group=group)
+
+    # Nobody comes.
+    group = dist.new_group(timeout=timedelta(seconds=0.3))
+    if rank == 0:
+        begin = time.monotonic()
+        raises("timed out after 0.3 s", dist.all_reduce, ones(2), group=group)
+        raises("timed out", world.recv([ones(2)], 1, 0).wait, timedelta(seconds=0.3))
+        work = dist.all_reduce(ones(2), group=dist.group.WORLD, async_op=True)
+        raises("timed out", work.wait, timedelta(seconds=0.2))
+        dist.distributed_c10d._get_default_store().set("tried", "")
+    else:
+        dist.distributed_c10d._get_default_store().wait(["tried"])
+        work = dist.all_reduce(ones(2), async_op=True)
+    work.wait()
+
+    # A message of another length.
+    if rank == 0:
+        dist.send(ones(3), 1)
+        raises("", dist.recv, ones(2), 1)
+    elif rank == 1:
+        raises("sent 12 bytes", dist.recv, ones(4), 0)
+        dist.send(ones(3), 0)
+    dist.barrier()
+
+old = world
+dist.destroy_process_group()
+raises("not been initialized", dist.all_reduce, ones(2))
+del old, world
