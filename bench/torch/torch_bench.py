@@ -1,8 +1,8 @@
 # The backend "shoal" beside Gloo, in one process a rank, in turns:
 #
-#   shoal run -n 2 -- /usr/bin/python3 bench/torch/torch_bench.py [all_reduce] [ddp]
+#   shoal run -n 2 -- /usr/bin/python3 bench/torch/torch_bench.py [all_reduce] [ddp] [shared] ...
 #
-# with build/release/python in PYTHONPATH. Times are medians of the slowest rank. The bound of an
+# with build/release/python in PYTHONPATH. `shared`: what follows is on tensors that all ranks see. Times are medians of the slowest rank. The bound of an
 # all-reduce on one node is memory: each rank reads and writes its tensor once.
 import statistics
 import sys
@@ -73,22 +73,27 @@ def ddp():
         return loss.item()
 
     torch.manual_seed(1 + rank)
-    x = torch.randn(16, 2048)
     trained = {name: make(group) for name, group in groups.items()}
+    trained["none"] = make(groups["shoal"])
     losses = {name: [] for name in groups}
-    seconds = {name: [] for name in groups}
-    for turn in range(12):
-        for name in groups:
-            took = timed(lambda: losses[name].append(step(*trained[name], x)), 1)
-            if turn >= 2:
-                seconds[name].append(took)
-    shoal, gloo = (1 / statistics.median(seconds[name]) for name in ("shoal", "gloo"))
-    say(f"DDP, 100 MB of gradients: {shoal:.2f} steps/s with shoal, {gloo:.2f} with gloo, "
-        f"ratio {shoal / gloo:.2f}")
+    for batch in (4, 16, 64):
+        x = torch.randn(batch, 2048)
+        seconds = {name: [] for name in (*groups, "none")}
+        for turn in range(12):
+            for name in groups:
+                took = timed(lambda: losses[name].append(step(*trained[name], x)), 1)
+                if turn >= 2:
+                    seconds[name].append(took)
+            model, optimizer = trained["none"]
+            with model.no_sync():
+                seconds["none"].append(timed(lambda: step(model, optimizer, x), 1))
+        shoal, gloo, none = (1 / statistics.median(seconds[name]) for name in ("shoal", "gloo", "none"))
+        say(f"DDP, 100 MB of gradients, batch {batch}: {shoal:.2f} steps/s with shoal, {gloo:.2f} with gloo, "
+            f"ratio {shoal / gloo:.2f}; {none:.2f} without communication")
     difference = max(abs(a - b) / abs(b) for a, b in zip(losses["shoal"], losses["gloo"]))
     say(f"losses differ by at most {difference:.1e} of their value")
 
 
 for name in sys.argv[1:] or ["all_reduce", "ddp"]:
-    {"all_reduce": all_reduce, "ddp": ddp}[name]()
+    {"all_reduce": all_reduce, "ddp": ddp, "shared": shoal_torch.share_tensors}[name]()
 dist.destroy_process_group()

@@ -14,6 +14,7 @@
 #include <shoal/collectives/broadcast.hpp>
 #include <shoal/runtime/error.hpp>
 
+#include "allocator.hpp"
 #include "work.hpp"
 
 namespace shoal::torch_backend {
@@ -612,6 +613,8 @@ PYBIND11_MODULE(_C, m) {
       },
       "The text that rank 0 passes. Collective over the run.",
       pybind11::call_guard<pybind11::gil_scoped_release>());
+  m.def("share_tensors", &backend::share_tensors, "See shoal_torch.share_tensors.",
+        pybind11::arg("at_least"));
   m.def("leave", &Session::leave, "The process ends; in_order: after what it has begun.",
         pybind11::arg("in_order"), pybind11::call_guard<pybind11::gil_scoped_release>());
   m.def(

@@ -10,9 +10,17 @@ import torch.distributed as _dist
 
 from . import _C, start
 
-__all__ = []
+__all__ = ["share_tensors"]
 
 _generation = 0
+
+
+def share_tensors(at_least=1 << 20):
+    """From here on, tensors of at least so many bytes lie where all ranks of the node see them: collectives
+    on such tensors copy nothing. After init_process_group, before the tensors are made; the buckets of
+    DistributedDataParallel are made with it. Children made by fork (the workers of a DataLoader) have
+    such tensors in common with this process: what one writes there the other sees."""
+    _C.share_tensors(at_least)
 
 
 def _create_process_group(options, _backend_options=None):

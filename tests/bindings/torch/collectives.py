@@ -281,6 +281,26 @@ def test_groups():
     assert (x == size).all() and (y == size).all()
 
 
+def test_shared():
+    """Tensors that all ranks see, that some see, and what is left of them."""
+    shoal_torch.share_tensors(1 << 16)
+    for turn in range(3):
+        for count in [100, 1 << 14, (1 << 20) + 3]:
+            x = torch.ones(count) if turn != 1 or rank != 0 else private[:count].fill_(1)
+            dist.all_reduce(x)
+            assert (x == size).all(), (turn, count)
+            y = x.clone().resize_(count + 100000)
+            assert (y[:count] == size).all()
+    del x
+    x = torch.zeros(1 << 20)
+    child = os.fork()
+    if child == 0:
+        y = torch.ones(1 << 20)
+        os._exit(0 if (x == 0).all() and (y == 1).all() else 1)
+    assert os.waitpid(child, 0)[1] == 0
+
+
+private = torch.empty((1 << 20) + 3)
 for name, test in list(globals().items()):
     if name.startswith("test_"):
         test()
