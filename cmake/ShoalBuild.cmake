@@ -54,5 +54,6 @@ function(shoal_add_library name)
   target_compile_features(shoal_${name} PUBLIC cxx_std_20)
   target_link_libraries(shoal_${name} PRIVATE $<BUILD_INTERFACE:shoal_compile_options>)
   set_target_properties(shoal_${name} PROPERTIES
-    VERSION ${PROJECT_VERSION} SOVERSION ${PROJECT_VERSION_MAJOR}.${PROJECT_VERSION_MINOR})
+    VERSION ${PROJECT_VERSION} SOVERSION ${PROJECT_VERSION_MAJOR}.${PROJECT_VERSION_MINOR}
+    EXPORT_NAME ${name})
 endfunction()

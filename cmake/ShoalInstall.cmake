@@ -1,0 +1,66 @@
+# `cmake --install`: headers under one root, libraries with their SONAMEs, the package for find_package(shoal),
+# pkg-config files, the executable; and the .deb that cpack makes of it.
+include_guard()
+include(GNUInstallDirs)
+include(CMakePackageConfigHelpers)
+
+if(NOT BUILD_SHARED_LIBS)
+  message(STATUS "Install: only shared libraries are installed, BUILD_SHARED_LIBS is off")
+  return()
+endif()
+
+# All of it: shoal::shoal. (`shoal` is the executable.)
+add_library(shoal_all INTERFACE)
+add_library(shoal::shoal ALIAS shoal_all)
+target_link_libraries(shoal_all INTERFACE shoal::kernels shoal::collectives shoal::runtime)
+set_target_properties(shoal_all PROPERTIES EXPORT_NAME shoal)
+set_target_properties(shoal_c PROPERTIES EXPORT_NAME c)
+
+set(libraries shoal_runtime shoal_collectives shoal_kernels_local shoal_kernels shoal_models shoal_c)
+set(preload shoal_pmpi shoal_pmpi_alloc)
+set_target_properties(${libraries} ${preload} PROPERTIES INSTALL_RPATH "$ORIGIN")
+file(RELATIVE_PATH to_libraries ${CMAKE_INSTALL_FULL_BINDIR} ${CMAKE_INSTALL_FULL_LIBDIR})
+set_target_properties(shoal PROPERTIES INSTALL_RPATH "$ORIGIN/${to_libraries}")
+
+install(TARGETS ${libraries} shoal_all EXPORT shoalTargets
+  LIBRARY DESTINATION ${CMAKE_INSTALL_LIBDIR} INCLUDES DESTINATION ${CMAKE_INSTALL_INCLUDEDIR})
+install(TARGETS ${preload} LIBRARY DESTINATION ${CMAKE_INSTALL_LIBDIR})
+install(TARGETS shoal RUNTIME DESTINATION ${CMAKE_INSTALL_BINDIR})
+foreach(folder runtime collectives kernels/local kernels/parallel models bindings/c)
+  install(DIRECTORY ${PROJECT_SOURCE_DIR}/${folder}/include/ DESTINATION ${CMAKE_INSTALL_INCLUDEDIR}
+    FILES_MATCHING PATTERN "*.hpp" PATTERN "*.h")
+endforeach()
+if(TARGET shoal_torch)
+  file(RELATIVE_PATH to_libraries ${CMAKE_INSTALL_PREFIX}/lib/python3/dist-packages/shoal_torch
+    ${CMAKE_INSTALL_FULL_LIBDIR})
+  set_target_properties(shoal_torch PROPERTIES INSTALL_RPATH "$ORIGIN/${to_libraries}")
+  install(TARGETS shoal_torch LIBRARY DESTINATION lib/python3/dist-packages/shoal_torch)
+  install(DIRECTORY ${PROJECT_SOURCE_DIR}/bindings/torch/shoal_torch/
+    DESTINATION lib/python3/dist-packages/shoal_torch FILES_MATCHING PATTERN "*.py")
+endif()
+
+set(package_folder ${CMAKE_INSTALL_LIBDIR}/cmake/shoal)
+install(EXPORT shoalTargets NAMESPACE shoal:: DESTINATION ${package_folder})
+# While it is 0.x a minor release may change anything.
+write_basic_package_version_file(${CMAKE_BINARY_DIR}/shoalConfigVersion.cmake
+  COMPATIBILITY SameMinorVersion)
+install(FILES ${CMAKE_CURRENT_LIST_DIR}/shoalConfig.cmake ${CMAKE_BINARY_DIR}/shoalConfigVersion.cmake
+  DESTINATION ${package_folder})
+
+file(RELATIVE_PATH to_prefix ${CMAKE_INSTALL_FULL_LIBDIR}/pkgconfig ${CMAKE_INSTALL_PREFIX})
+foreach(name shoal shoal_c)
+  configure_file(${CMAKE_CURRENT_LIST_DIR}/${name}.pc.in ${CMAKE_BINARY_DIR}/${name}.pc @ONLY)
+  install(FILES ${CMAKE_BINARY_DIR}/${name}.pc DESTINATION ${CMAKE_INSTALL_LIBDIR}/pkgconfig)
+endforeach()
+
+set(CPACK_GENERATOR DEB)
+set(CPACK_PACKAGE_NAME shoal)
+set(CPACK_PACKAGE_CONTACT "The Shoal maintainers <maintainers@localhost>")
+set(CPACK_PACKAGING_INSTALL_PREFIX /usr)
+set(CPACK_STRIP_FILES ON)
+set(CPACK_DEBIAN_FILE_NAME DEB-DEFAULT)
+set(CPACK_DEBIAN_PACKAGE_SECTION science)
+set(CPACK_DEBIAN_PACKAGE_DEPENDS openmpi-bin)  # the libraries it needs are found in what was built
+set(CPACK_DEBIAN_PACKAGE_SHLIBDEPS ON)
+set(CPACK_DEBIAN_PACKAGE_SHLIBDEPS_PRIVATE_DIRS ${CMAKE_LIBRARY_OUTPUT_DIRECTORY})
+include(CPack)
