@@ -30,6 +30,8 @@ foreach(folder runtime collectives kernels/local kernels/parallel models binding
   install(DIRECTORY ${PROJECT_SOURCE_DIR}/${folder}/include/ DESTINATION ${CMAKE_INSTALL_INCLUDEDIR}
     FILES_MATCHING PATTERN "*.hpp" PATTERN "*.h")
 endforeach()
+install(DIRECTORY ${PROJECT_SOURCE_DIR}/bindings/python/shoal
+  DESTINATION lib/python3/dist-packages FILES_MATCHING PATTERN "*.py")
 if(TARGET shoal_torch)
   file(RELATIVE_PATH to_libraries ${CMAKE_INSTALL_PREFIX}/lib/python3/dist-packages/shoal_torch
     ${CMAKE_INSTALL_FULL_LIBDIR})
