@@ -40,7 +40,8 @@ if how in ("throws", "killed"):
     try:
         dist.all_reduce(x)
     except RuntimeError as error:
-        assert f"rank {size - 1} on" in str(error) and "has ended" in str(error), error
+        # Or another, which was told so and has ended itself.
+        assert "has ended" in str(error), error
         print("told")
 """
 
@@ -53,6 +54,7 @@ def free_port():
 
 def run(method, how=""):
     port = free_port()
+    print(f"{time.monotonic() - began:.1f} s: {method} {how}", flush=True)
     ranks = [subprocess.Popen([sys.executable, "-c", PROGRAM, method.replace("PORT", port), str(rank),
                                str(size), how, port],
                               stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
@@ -68,6 +70,7 @@ def run(method, how=""):
 
 
 size = int(sys.argv[1])
+began = time.monotonic()
 with tempfile.TemporaryDirectory() as folder:
     os.environ["TMPDIR"] = folder
     run(f"file://{folder}/first", "twice")
