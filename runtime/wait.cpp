@@ -116,7 +116,14 @@ bool Waiter::late() {
   return now > deadline_ns_ || given_up();
 }
 
-void Waiter::ask(pollfd* sockets, std::size_t count) { poll(sockets, count, 0); }
+void Waiter::ask(pollfd* sockets, std::size_t count) {
+  if (count == 1) {
+    // One socket is as quickly tried as asked.
+    sockets->revents = sockets->events;
+  } else {
+    poll(sockets, count, 0);
+  }
+}
 
 bool Waiter::sleep_on(pollfd* sockets, std::size_t count) {
   make_progress();
@@ -129,7 +136,7 @@ bool Waiter::sleep_on(pollfd* sockets, std::size_t count) {
   // Waking up from poll() takes longer than a few turns do, above all if the core has gone to sleep
   // meanwhile; but beside a thread that computes every turn costs it time.
   if (pace_of_thread == nullptr && turns_ < std::min(current_pace().yields, yields_before_poll)) {
-    if (turns_++ > 0) sched_yield();  // the first time it is only asked
+    if (turns_++ > 0 || count == 1) sched_yield();  // several are first only asked
     ask(sockets, count);
     return true;
   }

@@ -61,6 +61,7 @@ class Waiter {
   }
 
   /// The same where what is awaited shows on sockets: asks them with poll(), and in time sleeps there.
+  /// Tells of a single socket that it may be ready: the caller tries it, without a wait.
   template <class Describe>
   void pause_on(pollfd* sockets, std::size_t count, Describe&& describe) {
     if (count_ < spin_limit_) {
