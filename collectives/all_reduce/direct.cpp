@@ -16,6 +16,7 @@ namespace {
 class Direct final : public PlannedAllReduce {
  public:
   using PlannedAllReduce::PlannedAllReduce;
+  bool reproduces() const noexcept override { return true; }
 
   Seconds cost(Bytes bytes, int ranks, const Network& net) const noexcept override {
     const double n = static_cast<double>(bytes);

@@ -51,6 +51,14 @@ std::byte* NodeGroups::stage(Bytes bytes) {
   return stage_.data();
 }
 
+std::byte* NodeGroups::work(Bytes bytes) {
+  if (work_.bytes() < bytes) {
+    work_ = {};
+    work_ = Storage(std::bit_ceil(bytes), Memory::local);
+  }
+  return work_.data();
+}
+
 int NodeGroups::place_of(Rank rank) const {
   const auto& ranks = ranks_of(node_);
   return static_cast<int>(std::find(ranks.begin(), ranks.end(), rank) - ranks.begin());

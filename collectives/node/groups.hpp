@@ -47,13 +47,15 @@ class NodeGroups {
   /// Node-shared memory of this rank for a part of a message that lies in private memory, kept from
   /// call to call; null if there is none left.
   std::byte* stage(Bytes bytes);
+  /// Private memory for what a lane has in hand, kept likewise.
+  std::byte* work(Bytes bytes);
 
  private:
   std::vector<std::vector<Rank>> members_;  // by node
   int node_ = 0;
   int lanes_ = 0;
   Communicator local_;
-  Storage stage_;
+  Storage stage_, work_;
   std::string why_not_;
 };
 

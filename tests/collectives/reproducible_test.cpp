@@ -30,7 +30,8 @@ std::vector<std::string> reproducing(Operation operation) {
   std::vector<std::string> names{""};
   for (const Algorithm* algorithm : algorithms(operation)) {
     if (!algorithm->reproduces()) continue;
-    if (algorithm->name().starts_with("node_") && !node_memory::available()) continue;
+    const bool on_node = algorithm->name().starts_with("node_");
+    if (on_node && !(node_memory::available() && world().on_one_node())) continue;
     names.emplace_back(algorithm->name());
   }
   return names;
