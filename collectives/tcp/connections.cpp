@@ -13,6 +13,7 @@
 #include <chrono>
 #include <memory>
 #include <random>
+#include <string_view>
 
 #include <shoal/runtime/log.hpp>
 #include <shoal/runtime/mpi_interop.hpp>
@@ -44,6 +45,23 @@ sockaddr_in address_of(std::uint32_t address, std::uint16_t port) {
   name.sin_addr.s_addr = address;
   name.sin_port = htons(port);
   return name;
+}
+
+// BBR, where that is the system's choice, sends by timers instead of as acknowledgements come, for the
+// sake of long ways that lose packets. Between near hosts that costs more than it brings: four that share
+// two cores reduce 16 MiB over 10 Gbit/s in 30 ms without, in 58 ms with it. A connection that has begun
+// with it keeps the timers, so this comes before; those that are accepted inherit it.
+void leave_bbr(int socket) {
+  std::array<char, 16> name{};
+  socklen_t size = name.size() - 1;
+  if (getsockopt(socket, IPPROTO_TCP, TCP_CONGESTION, name.data(), &size) != 0) return;
+  if (!std::string_view(name.data()).starts_with("bbr")) return;
+  for (const std::string_view other : {"cubic", "reno"}) {  // who may not have the one may have the other
+    if (setsockopt(socket, IPPROTO_TCP, TCP_CONGESTION, other.data(),
+                   static_cast<socklen_t>(other.size())) == 0) {
+      return;
+    }
+  }
 }
 
 void send_at_once(int socket) {
@@ -122,6 +140,7 @@ Connections::~Connections() {
 bool Connections::listen() noexcept {
   listener_ = ::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
   const sockaddr_in any = address_of(htonl(INADDR_ANY), 0);
+  leave_bbr(listener_);
   return listener_ >= 0 &&
          ::bind(listener_, reinterpret_cast<const sockaddr*>(&any), sizeof any) == 0 &&
          ::listen(listener_, SOMAXCONN) == 0;
@@ -166,6 +185,7 @@ bool Connections::call(Rank rank, std::uint32_t address) {
   const int socket = ::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
   if (socket < 0) return false;
   send_at_once(socket);
+  leave_bbr(socket);
   const sockaddr_in name = address_of(address, peer.port);
   const Hello hello{peer.secret, me_};
   bool good = ::connect(socket, reinterpret_cast<const sockaddr*>(&name), sizeof name) == 0;
