@@ -44,7 +44,7 @@ struct NodeControl::Slot {
 
 struct NodeControl::Block {
   alignas(apart) std::atomic<int> closed;  // ranks that will never look here again
-  Slot slots[1];  // one for each rank
+  Slot slots[1];  // one for each rank, then as many for the flags beside these
 };
 
 namespace {
@@ -112,7 +112,7 @@ NodeControl::NodeControl(const Communicator& comm)
   if (*good == 0) return;
   auto location = std::make_unique<node_memory::Location>();
   if (rank_ == 0) {
-    const Bytes bytes = sizeof(Block) + sizeof(Slot) * static_cast<Bytes>(ranks_) + apart;
+    const Bytes bytes = sizeof(Block) + sizeof(Slot) * static_cast<Bytes>(2 * ranks_) + apart;
     try {
       memory_ = node_memory::allocate(bytes);
       const auto misaligned = reinterpret_cast<std::uintptr_t>(memory_) % apart;
@@ -120,7 +120,8 @@ NodeControl::NodeControl(const Communicator& comm)
           static_cast<std::byte*>(memory_) + (misaligned == 0 ? 0 : apart - misaligned);
       auto* block = new (aligned) Block;
       block->closed.store(0);
-      for (Rank rank = 0; rank < ranks_; ++rank) new (&block->slots[rank]) Slot{};
+      // The memory is zero: most of it stays untouched, and costs nothing.
+      for (int slot = 0; slot < 2 * ranks_; ++slot) new (&block->slots[slot]) Slot;
       *location = *node_memory::locate(block);
     } catch (const Error&) {
       location->owner = -1;  // no room: the ranks meet through MPI instead
@@ -131,6 +132,16 @@ NodeControl::NodeControl(const Communicator& comm)
   if (location->owner >= 0) block_ = static_cast<Block*>(node_memory::address(*location));
 }
 
+NodeControl::NodeControl(const Beside& beside)
+    : group_(beside.first.group_),
+      rank_(beside.first.rank_),
+      ranks_(beside.first.ranks_),
+      stage_bytes_(beside.first.stage_bytes_),
+      hosts_(beside.first.hosts_),
+      block_(beside.first.block_),
+      beside_(true),
+      pointers_(static_cast<std::size_t>(ranks_)) {}
+
 NodeControl::~NodeControl() {
   if (block_ == nullptr || !node_memory::available()) return;
   // Each piece of memory counts the ranks that are done with it, in its owner's heap.
@@ -140,6 +151,7 @@ NodeControl::~NodeControl() {
     closed.fetch_add(1, std::memory_order_acq_rel);
     if (static_cast<Rank>(rank) == rank_) retired().add(stage, &closed, ranks_);
   }
+  if (beside_) return;
   block_->closed.fetch_add(1, std::memory_order_acq_rel);
   if (memory_ != nullptr) retired().add(memory_, &block_->closed, ranks_);
 }
@@ -150,7 +162,9 @@ std::string NodeControl::name_of_rank(Rank rank) const {
   return "rank " + std::to_string(rank) + " on " + hosts_[static_cast<std::size_t>(rank)];
 }
 
-NodeControl::Slot& NodeControl::slot(Rank rank) const noexcept { return block_->slots[rank]; }
+NodeControl::Slot& NodeControl::slot(Rank rank) const noexcept {
+  return block_->slots[beside_ ? ranks_ + rank : rank];
+}
 
 void NodeControl::wait_for(const std::atomic<std::uint64_t>& flag, std::uint64_t value,
                            Rank whom, const std::byte* data, Bytes bytes) {
@@ -172,7 +186,7 @@ void NodeControl::wait_for(const std::atomic<std::uint64_t>& flag, std::uint64_t
   }
 }
 
-void NodeControl::announce(const Announcement& mine, const void* inline_data, Bytes inline_size) {
+void NodeControl::post(const Announcement& mine, const void* inline_data, Bytes inline_size) {
   operation_ = name_of(static_cast<Operation>(mine.operation)).data();
   ++sequence_;
   Slot::Turn& turn = slot(rank_).turn[sequence_ % 2];
@@ -182,18 +196,26 @@ void NodeControl::announce(const Announcement& mine, const void* inline_data, By
         inline_size <= Announcement::tiny_bytes ? turn.line.announcement.tiny : turn.data;
     std::memcpy(place, inline_data, inline_size);
   }
+  used_ = mine.inlined ? std::min<Bytes>(inline_size, 512) + sizeof(Slot::Line) : 64;
   turn.line.flag.store(sequence_, std::memory_order_release);
+}
+
+bool NodeControl::all_posted() const noexcept {
+  for (Rank rank = 0; rank < ranks_; ++rank) {
+    const auto& flag = slot(rank).turn[sequence_ % 2].line.flag;
+    if (flag.load(std::memory_order_acquire) < sequence_) return false;
+  }
+  return true;
+}
+
+void NodeControl::announce(const Announcement& mine, const void* inline_data, Bytes inline_size) {
+  post(mine, inline_data, inline_size);
   const bool beside = inline_size > Announcement::tiny_bytes && inline_size <= watched_bytes;
   for (Rank rank = 0; rank < ranks_; ++rank) {
     const Slot::Turn& theirs = slot(rank).turn[sequence_ % 2];
     wait_for(theirs.line.flag, sequence_, rank, theirs.data, beside ? inline_size : 0);
   }
-  // The other turn is done with: its lines can come back from those who read them, for the next call
-  // to write at once.
-  auto* const next = reinterpret_cast<std::byte*>(&slot(rank_).turn[(sequence_ + 1) % 2]);
-  const Bytes used = mine.inlined ? std::min<Bytes>(inline_size, 512) + sizeof(Slot::Line) : 64;
-  for (Bytes at = 0; at < used; at += 64) take_for_writing(next + at);
-  check_agreement();
+  settle();
 }
 
 const Announcement& NodeControl::of(Rank rank) const noexcept {
@@ -205,7 +227,11 @@ const std::byte* NodeControl::inline_of(Rank rank, Bytes size) const noexcept {
   return size <= Announcement::tiny_bytes ? turn.line.announcement.tiny : turn.data;
 }
 
-void NodeControl::check_agreement() {
+void NodeControl::settle() {
+  // The other turn is done with: its lines can come back from those who read them, for the next call
+  // to write at once.
+  auto* const next = reinterpret_cast<std::byte*>(&slot(rank_).turn[(sequence_ + 1) % 2]);
+  for (Bytes at = 0; at < used_; at += 64) take_for_writing(next + at);
   const Announcement& first = of(0);
   declined_ = first.declined != 0;
   for (Rank rank = 1; rank < ranks_; ++rank) {
@@ -246,35 +272,58 @@ bool NodeControl::all_staged() const noexcept {
   return true;
 }
 
-void NodeControl::meet() {
+void NodeControl::arrive() noexcept {
   ++meetings_;
   slot(rank_).met.store(meetings_, std::memory_order_release);
+}
+
+bool NodeControl::all_met() const noexcept {
+  for (Rank rank = 0; rank < ranks_; ++rank) {
+    if (slot(rank).met.load(std::memory_order_acquire) < meetings_) return false;
+  }
+  return true;
+}
+
+void NodeControl::wait_for_all() {
   for (Rank rank = 0; rank < ranks_; ++rank) wait_for(slot(rank).met, meetings_, rank);
 }
 
-void NodeControl::make_stages() {
+void NodeControl::meet() {
+  arrive();
+  wait_for_all();
+}
+
+void NodeControl::offer_stage() noexcept {
   node_memory::Location& place = slot(rank_).stage;
   place.owner = -1;
-  void* mine = nullptr;
   try {
-    mine = node_memory::allocate(2 * stage_bytes_ + apart);
+    void* const mine = node_memory::allocate(2 * stage_bytes_ + apart);
     new (static_cast<std::byte*>(mine) + 2 * stage_bytes_) std::atomic<int>(0);
     place = *node_memory::locate(mine);
   } catch (const Error&) {
     // The others must hear of it before anyone gives up.
   }
-  meet();
+}
+
+void NodeControl::take_stages() {
   std::vector<std::byte*> stages;
   for (Rank rank = 0; rank < ranks_; ++rank) {
     const node_memory::Location& theirs = slot(rank).stage;
     if (theirs.owner < 0) {
-      node_memory::release(mine);
-      throw Error(title(), name_of_rank(rank) + " has no node-shared memory left for its stage",
-                  "free some, or choose an algorithm that sends messages");
+      const node_memory::Location& mine = slot(rank_).stage;
+      if (mine.owner >= 0) node_memory::release(node_memory::address(mine));
+      throw NoStage(title(), name_of_rank(rank) + " has no node-shared memory left for its stage",
+                    "free some, or choose an algorithm that sends messages");
     }
     stages.push_back(static_cast<std::byte*>(node_memory::address(theirs)));
   }
   stages_ = std::move(stages);
+}
+
+void NodeControl::make_stages() {
+  offer_stage();
+  meet();
+  take_stages();
 }
 
 std::byte* NodeControl::stage_of(Rank rank, Index chunk) {

@@ -9,6 +9,7 @@
 
 #include <shoal/collectives/registry.hpp>
 #include <shoal/runtime/communicator.hpp>
+#include <shoal/runtime/error.hpp>
 #include <shoal/runtime/node_memory.hpp>
 
 namespace shoal {
@@ -34,6 +35,12 @@ struct Announcement {
   std::uint64_t layout = 0;   ///< hash of the counts by rank, where there are some
 };
 
+/// A rank has no memory for its stage. Thrown on all ranks alike, before a collective has done anything.
+class NoStage : public Error {
+ public:
+  using Error::Error;
+};
+
 /// Flags and announcements of a communicator whose ranks share a node. A rank writes only its own
 /// slot, with release stores; the others poll it. No lock, no system call.
 class NodeControl {
@@ -53,10 +60,21 @@ class NodeControl {
 
   bool usable() const noexcept { return block_ != nullptr; }
 
+  /// Flags of their own for the same ranks, for collectives that go on beside those of `first`: it has
+  /// room for one such. Local: nobody waits. `first` must be usable, and outlive this.
+  struct Beside {
+    NodeControl& first;
+  };
+  explicit NodeControl(const Beside& beside);
+
   /// Tells the others about this rank's part (and `inline_data`, if mine.inlined), waits for
   /// theirs, and checks that all take part in the same collective: throws Error on every rank if not.
   void announce(const Announcement& mine, const void* inline_data, Bytes inline_size);
-  /// After announce(): a rank's announcement, and its `size` bytes of inlined data.
+  /// The same in steps, for who cannot wait: post(), all_posted() until it is true, settle().
+  void post(const Announcement& mine, const void* inline_data, Bytes inline_size);
+  bool all_posted() const noexcept;
+  void settle();
+  /// After announce() or settle(): a rank's announcement, and its `size` bytes of inlined data.
   const Announcement& of(Rank rank) const noexcept;
   const std::byte* inline_of(Rank rank, Bytes size) const noexcept;
   /// Room for a pointer a rank.
@@ -70,14 +88,22 @@ class NodeControl {
 
   /// Returns once every rank has called it; what each wrote before is seen after.
   void meet();
+  /// The same in steps: arrive(), then all_met() until it is true, or wait_for_all().
+  void arrive() noexcept;
+  bool all_met() const noexcept;
+  void wait_for_all();
 
   /// The half of a rank's staging area that takes chunk `chunk` of this collective: the two in turn,
   /// going on from where the last collective ended. The first call is collective: all ranks of the
-  /// node make it at the same point of the same collective. Throws Error on all of them if one has no
+  /// node make it at the same point of the same collective. Throws NoStage on all of them if one has no
   /// memory left.
   std::byte* stage_of(Rank rank, Index chunk);
   /// False until the first stage_of(), on all ranks alike.
   bool has_stages() const noexcept { return !stages_.empty(); }
+  /// In place of that first call, for who cannot wait: all ranks offer theirs before they post() the
+  /// same collective, and take all once it is posted. Throws NoStage as above.
+  void offer_stage() noexcept;
+  void take_stages();
   /// At the end of a collective of `chunks` chunks. Others may still read the half of the last one,
   /// but no longer that of the next: a rank may fill it before they have announced anything.
   void end_chunks(Index chunks) noexcept { chunks_ += chunks; }
@@ -89,7 +115,6 @@ class NodeControl {
   Slot& slot(Rank rank) const noexcept;
   void wait_for(const std::atomic<std::uint64_t>& flag, std::uint64_t value, Rank whom,
                 const std::byte* data = nullptr, Bytes bytes = 0);
-  void check_agreement();
   void make_stages();
 
   std::string title() const;
@@ -104,7 +129,9 @@ class NodeControl {
   const char* operation_ = "collective";
   Block* block_ = nullptr;
   void* memory_ = nullptr;      // what the block lies in, on the rank that allocated it
+  const bool beside_ = false;   // the block is another's, too
   std::uint64_t sequence_ = 0;  // of announcements
+  Bytes used_ = 0;              // of the slot, by the last one
   std::uint64_t meetings_ = 0;
   bool declined_ = false;       // some rank, in the last announcement
   Index chunks_ = 0;            // staged in earlier collectives

@@ -83,18 +83,34 @@ void StagedAllReduce::copy_out(Index chunk) {
   }
 }
 
+// At the meeting all have reduced chunk − 1: its results can be fetched, and its half of the
+// inputs be filled again. What was fetched of chunk − 2 was fetched before it, so that its slot
+// is free.
+void StagedAllReduce::work_on(Index chunk) {
+  if (chunk > 0) copy_out(chunk - 1);
+  copy_in(chunk + 1);
+  reduce(chunk);
+  control_.arrive();
+}
+
 void StagedAllReduce::finish() {
-  // At the meeting all have reduced chunk − 1: its results can be fetched, and its half of the
-  // inputs be filled again. What was fetched of chunk − 2 was fetched before it, so that its slot
-  // is free.
   for (Index chunk = 0; chunk < chunks_; ++chunk) {
-    if (chunk > 0) copy_out(chunk - 1);
-    copy_in(chunk + 1);
-    reduce(chunk);
-    control_.meet();
+    work_on(chunk);
+    control_.wait_for_all();
   }
   if (chunks_ > 0) copy_out(chunks_ - 1);
   control_.end_chunks(chunks_);
+}
+
+bool StagedAllReduce::advance() {
+  if (arrived_ > 0 && !control_.all_met()) return false;
+  if (arrived_ < chunks_) {
+    work_on(arrived_++);
+    if (arrived_ < chunks_ || !control_.all_met()) return false;
+  }
+  if (chunks_ > 0) copy_out(chunks_ - 1);
+  control_.end_chunks(chunks_);
+  return true;
 }
 
 // Chunk k holds the k-th piece of every rank's block, one after the other: all ranks have something

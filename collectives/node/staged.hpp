@@ -28,6 +28,9 @@ class StagedAllReduce {
   void begin() { copy_in(0); }
   /// The rest, once all ranks have begun and met.
   void finish();
+  /// The same in steps, for who cannot wait: at most a chunk of what can be done now; true once that
+  /// was all.
+  bool advance();
 
  private:
   Index length(Index chunk) const;
@@ -36,6 +39,7 @@ class StagedAllReduce {
   void copy_in(Index chunk);
   void reduce(Index chunk);
   void copy_out(Index chunk);
+  void work_on(Index chunk);
 
   const Call& call_;
   NodeControl& control_;
@@ -46,6 +50,7 @@ class StagedAllReduce {
   const Index chunks_;
   const bool stream_;
   const Index per_block_;
+  Index arrived_ = 0;  // at the ends of so many chunks
   std::vector<const void*>& inputs_;
   // A vector store into a line that another core read last waits for that core; a long memcpy does
   // not (measured: 3.6 against 20 GB/s). That is so for every line of the stage, and for those of

@@ -76,6 +76,16 @@ SHOAL_FORTRAN(allreduce, ALLREDUCE,
                             MPI_Comm_f2c(*comm)));
 }
 
+SHOAL_FORTRAN(iallreduce, IALLREDUCE,
+              (const void* in, void* out, MPI_Fint* count, MPI_Fint* type, MPI_Fint* op,
+               MPI_Fint* comm, MPI_Fint* request, MPI_Fint* error)) {
+  MPI_Request made = MPI_REQUEST_NULL;
+  const int code = MPI_Iallreduce(in_c(in), in_c(out), *count, MPI_Type_f2c(*type),
+                                  MPI_Op_f2c(*op), MPI_Comm_f2c(*comm), &made);
+  if (code == MPI_SUCCESS) *request = PMPI_Request_c2f(made);
+  give(error, code);
+}
+
 SHOAL_FORTRAN(reduce_scatter, REDUCE_SCATTER,
               (const void* in, void* out, MPI_Fint* counts, MPI_Fint* type, MPI_Fint* op,
                MPI_Fint* comm, MPI_Fint* error)) {

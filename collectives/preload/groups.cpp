@@ -18,7 +18,7 @@ namespace {
 
 // The attribute of a communicator: a Group, or the fact that there is none.
 struct Entry {
-  std::unique_ptr<Group> group;
+  std::shared_ptr<Group> group;
 };
 
 int keyval = MPI_KEYVAL_INVALID;
@@ -42,6 +42,7 @@ void drop(Entry* entry) {
   }
   generation.fetch_add(1);
   const Inside inside;
+  if (entry->group) entry->group->freed = true;
   delete entry;
 }
 
@@ -71,16 +72,13 @@ bool may_share_a_node(MPI_Comm comm) {
   return std::find(in_world.begin(), in_world.end(), MPI_UNDEFINED) == in_world.end();
 }
 
-std::unique_ptr<Group> make_group(MPI_Comm comm) {
+std::shared_ptr<Group> make_group(MPI_Comm comm) {
   if (!may_share_a_node(comm)) return nullptr;
   try {
     // A communicator of our own would take a round of messages and one of MPI's numbers for each; and
     // with several threads that make them at once, Open MPI may not come to an end.
-    auto group = std::make_unique<Group>(Group{borrow_communicator(comm, "the program"), {}});
-    if (!group->comm.on_one_node()) return nullptr;
-    NodeControl& control = node_control(group->comm);
-    if (!control.usable()) return nullptr;
-    control.stage_of(0, 0);  // throws on all ranks if one has no memory for it
+    auto group = std::make_shared<Group>(borrow_communicator(comm, "the program"));
+    if (!group->comm.on_one_node() || !node_control(group->comm).usable()) return nullptr;
     group->counts.resize(static_cast<std::size_t>(group->comm.size()));
     return group;
   } catch (const Error&) {
@@ -103,13 +101,16 @@ void stop_groups() noexcept {
   for (Entry* entry : left) entry->group.reset();
 }
 
-Group* group_of(MPI_Comm comm) {
+namespace {
+
+Group* find_group(MPI_Comm comm, bool make) {
   const std::uint64_t now = generation.load(std::memory_order_acquire);
   if (latest.comm == comm && latest.generation == now) return latest.group;
   Entry* entry = nullptr;
   int found = 0;
   if (PMPI_Comm_get_attr(comm, keyval, &entry, &found) != MPI_SUCCESS) return nullptr;
   if (!found) {
+    if (!make) return nullptr;
     auto made = std::make_unique<Entry>(Entry{make_group(comm)});
     entry = made.release();
     PMPI_Comm_set_attr(comm, keyval, entry);
@@ -119,5 +120,10 @@ Group* group_of(MPI_Comm comm) {
   latest = {comm, now, entry->group.get()};
   return latest.group;
 }
+
+}  // namespace
+
+Group* group_of(MPI_Comm comm) { return find_group(comm, true); }
+Group* known_group_of(MPI_Comm comm) { return find_group(comm, false); }
 
 }  // namespace shoal::preload

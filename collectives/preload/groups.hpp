@@ -3,6 +3,9 @@
 
 #include <mpi.h>
 
+#include <atomic>
+#include <memory>
+#include <utility>
 #include <vector>
 
 #include <shoal/runtime/communicator.hpp>
@@ -10,15 +13,23 @@
 
 namespace shoal::preload {
 
-/// A communicator whose ranks all can meet in node-shared memory, with stages made.
-struct Group {
+struct Requests;
+
+/// A communicator whose ranks all can meet in node-shared memory.
+struct Group : std::enable_shared_from_this<Group> {
+  explicit Group(Communicator&& of) : comm(std::move(of)) {}
   Communicator comm;
-  std::vector<Index> counts;  ///< by rank, for the call under way
+  std::vector<Index> counts;           ///< by rank, for the call under way
+  std::atomic<bool> freed{false};      ///< by the program: MPI's handle is no longer valid
+  std::shared_ptr<Requests> requests;  ///< non-blocking ones; null until the first
 };
 
 /// The program's communicator `comm`, or null if its calls are MPI's. Collective the first time.
 /// Valid until the program frees it.
 Group* group_of(MPI_Comm comm);
+/// The same where an earlier call has made it, else null; local. As calls on a communicator have one
+/// order, it is the same on all its ranks.
+Group* known_group_of(MPI_Comm comm);
 
 /// Before groups are made, and after the last.
 void start_groups();

@@ -16,6 +16,7 @@
 #include "preload/groups.hpp"
 #include "preload/preload.hpp"
 #include "preload/report.hpp"
+#include "preload/requests.hpp"
 #include "preload/types.hpp"
 
 namespace shoal::preload {
@@ -86,6 +87,8 @@ void start(const void* caller) {
   running = all_agree(runtime != nullptr);
   if (!running) return;
   set_wait_progress(progress);
+  start_requests();
+  group_of(MPI_COMM_WORLD);  // here all ranks wait for each other; a non-blocking call may not
   start_allocating();
 }
 
@@ -98,6 +101,7 @@ void stop() {
   if (rank == 0) print_report();
   const Inside inside;
   set_wait_progress(nullptr);
+  stop_requests();
   stop_groups();
   delete runtime;
   runtime = nullptr;

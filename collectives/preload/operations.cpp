@@ -10,6 +10,7 @@
 #include "preload/groups.hpp"
 #include "preload/preload.hpp"
 #include "preload/report.hpp"
+#include "preload/requests.hpp"
 #include "preload/types.hpp"
 
 namespace shoal::preload {
@@ -38,6 +39,8 @@ std::optional<int> take_over(MPI_Comm comm, const Call& call, bool can, NodeColl
     if (!collective(call, can ? NodePath::any : NodePath::declined)) return std::nullopt;
     tally.taken();
     return MPI_SUCCESS;
+  } catch (const NoStage&) {
+    return std::nullopt;  // on all ranks alike
   } catch (const std::exception& error) {
     fail(comm, error.what());
     return MPI_ERR_OTHER;
@@ -60,6 +63,17 @@ Call movement_of(Group& group, Operation operation, Bytes bytes) {
   return call;
 }
 
+Call all_reduce_of(Group& group, const void* in, void* out, int count,
+                   const Reduction& reduction) {
+  Call call = call_of(group, Operation::all_reduce);
+  call.in = in == MPI_IN_PLACE ? out : in;
+  call.out = out;
+  call.count = static_cast<Index>(count) * reduction.parts;
+  call.type = reduction.type;
+  call.op = reduction.op;
+  return call;
+}
+
 std::optional<int> all_reduce(const void* in, void* out, int count, MPI_Datatype type, MPI_Op op,
                               MPI_Comm comm) {
   Tally tally(Function::all_reduce);
@@ -68,13 +82,24 @@ std::optional<int> all_reduce(const void* in, void* out, int count, MPI_Datatype
   if (!reduction) return std::nullopt;
   Group* const group = ranks_of(comm);
   if (group == nullptr) return std::nullopt;
-  Call call = call_of(*group, Operation::all_reduce);
-  call.in = in == MPI_IN_PLACE ? out : in;
-  call.out = out;
-  call.count = static_cast<Index>(count) * reduction->parts;
-  call.type = reduction->type;
-  call.op = reduction->op;
+  const Call call = all_reduce_of(*group, in, out, count, *reduction);
   return take_over(comm, call, true, node_all_reduce, tally);
+}
+
+std::optional<int> iall_reduce(const void* in, void* out, int count, MPI_Datatype type, MPI_Op op,
+                               MPI_Comm comm, MPI_Request* request) {
+  Tally tally(Function::iall_reduce);
+  if (!is_open(comm) || !requests_go_on() || count <= 0 || out == MPI_IN_PLACE ||
+      request == nullptr) {
+    return std::nullopt;
+  }
+  const auto reduction = reduction_of(type, op);
+  if (!reduction) return std::nullopt;
+  const Inside inside;
+  Group* const group = known_group_of(comm);  // to make one takes waiting
+  if (group == nullptr) return std::nullopt;
+  tally.taken();
+  return begin_all_reduce(*group, comm, all_reduce_of(*group, in, out, count, *reduction), request);
 }
 
 // `counts` has `stride` 1, or 0 if one count is every rank's.
@@ -220,11 +245,10 @@ SHOAL_EXPORT int MPI_Barrier(MPI_Comm comm) {
   return code ? *code : PMPI_Barrier(comm);
 }
 
-// Counted only: Shoal has no collective that goes on by itself.
 SHOAL_EXPORT int MPI_Iallreduce(const void* in, void* out, int count, MPI_Datatype type, MPI_Op op,
                                 MPI_Comm comm, MPI_Request* request) {
-  const preload::Tally tally(preload::Function::iall_reduce);
-  return PMPI_Iallreduce(in, out, count, type, op, comm, request);
+  const auto code = preload::iall_reduce(in, out, count, type, op, comm, request);
+  return code ? *code : PMPI_Iallreduce(in, out, count, type, op, comm, request);
 }
 
 }  // extern "C"

@@ -23,6 +23,9 @@
 // While a rank waits in here it drives MPI's progress, as MPI_Allreduce would: the rank it waits
 // for may itself wait for a message of this one.
 //
+// Non-blocking calls may wait for nobody, so that nothing can be made or agreed on in them: see
+// requests.hpp.
+//
 // Communicators that span nodes are MPI's. So are programs that make a shoal::Runtime.
 #pragma once
 

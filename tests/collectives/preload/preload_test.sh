@@ -33,7 +33,7 @@ case ${1:-} in memory)
   exit 0 ;;
 esac
 for function in MPI_Allreduce MPI_Reduce_scatter MPI_Reduce_scatter_block MPI_Allgather MPI_Bcast \
-  MPI_Alltoall; do
+  MPI_Alltoall MPI_Iallreduce; do
   set -- $(calls_of $function)
   [ "${1:-0}" -gt 0 ] || fail "no $function was taken over"
 done

@@ -242,6 +242,148 @@ static void movements(MPI_Comm comm, uint64_t number, int count, int odd) {
   MPI_Type_free(&run);
 }
 
+/* What a finished collective's status says. */
+static void check_status(const MPI_Status* status) {
+  int count = -1, cancelled = -1;
+  DO(MPI_Get_count(status, MPI_INT, &count));
+  CHECK(count == 0);
+  DO(MPI_Test_cancelled(status, &cancelled));
+  CHECK(!cancelled);
+}
+
+enum { most_begun = 8 };
+
+typedef struct {
+  void* in;
+  void* out;
+  uint64_t number;
+  int64_t count;
+  Kind kind;
+  int op;
+} Begun;
+
+static MPI_Request begin(MPI_Comm comm, Begun* begun, uint64_t number, int64_t count, Kind kind,
+                         int op, int in_place) {
+  int rank;
+  MPI_Comm_rank(comm, &rank);
+  MPI_Request request = MPI_REQUEST_NULL;
+  begun->number = number, begun->count = count, begun->kind = kind, begun->op = op;
+  begun->in = filled(number, rank, count, kind, op);
+  begun->out = poisoned(count, kind);
+  if (in_place) memcpy(begun->out, begun->in, (size_t)count * size_of(kind));
+  DO(MPI_Iallreduce(in_place ? MPI_IN_PLACE : begun->in, begun->out, (int)count, mpi_of(kind),
+                    op_of(op), comm, &request));
+  CHECK(request != MPI_REQUEST_NULL);
+  return request;
+}
+
+static void end(MPI_Comm comm, const Begun* begun) {
+  int ranks;
+  MPI_Comm_size(comm, &ranks);
+  for (int64_t i = 0; i < begun->count; ++i) {
+    CHECK(is(begun->out, i, begun->kind, reduced(begun->number, ranks, i, begun->op)));
+  }
+  done_with(begun->out, begun->count, begun->kind);
+  free(begun->in);
+}
+
+/* MPI_Iallreduce: several under way, beside other collectives and messages, waited for in every way.
+ * The ranks do not all choose the same. */
+static void nonblocking(MPI_Comm comm, uint64_t number) {
+  static const int64_t counts[most_begun] = {1, 30, 700, 2000, 70000, 1, 300000, 5};
+  int rank, ranks;
+  MPI_Comm_rank(comm, &rank);
+  MPI_Comm_size(comm, &ranks);
+  Begun begun[most_begun];
+  MPI_Request requests[most_begun];
+  MPI_Status statuses[most_begun], status;
+  int indices[most_begun];
+  for (int way = 0; way < 8; ++way) {
+    for (int i = 0; i < most_begun; ++i) {
+      requests[i] = begin(comm, &begun[i], number + (uint64_t)(way * most_begun + i), counts[i],
+                          i % 2 ? F32 : I64, (i + way) % 4, (rank + i) % 3 == 0);
+      if (i == 4) DO(MPI_Barrier(comm));
+    }
+    /* Other collectives of the communicator, and messages, in between. */
+    int sum_of_ranks = 0, past = -1;
+    if (way % 2) DO(MPI_Allreduce(&rank, &sum_of_ranks, 1, MPI_INT, MPI_SUM, comm));
+    DO(MPI_Sendrecv(&rank, 1, MPI_INT, (rank + 1) % ranks, 5, &past, 1, MPI_INT,
+                    (rank + ranks - 1) % ranks, 5, comm, MPI_STATUS_IGNORE));
+    CHECK(past == (rank + ranks - 1) % ranks);
+    CHECK(way % 2 == 0 || sum_of_ranks == ranks * (ranks - 1) / 2);
+    int left = most_begun, flag = 0, index = 0;
+    switch ((way + rank) % 8) {
+      case 0:
+        for (int i = most_begun - 1; i >= 0; --i) DO(MPI_Wait(&requests[i], &statuses[i]));
+        break;
+      case 1: DO(MPI_Waitall(most_begun, requests, statuses)); break;
+      case 2:
+        while (left-- > 0) {
+          DO(MPI_Waitany(most_begun, requests, &index, &status));
+          CHECK(index >= 0 && index < most_begun && requests[index] == MPI_REQUEST_NULL);
+          statuses[index] = status;
+        }
+        break;
+      case 3:
+        while (left > 0) {
+          int done = 0;
+          MPI_Status some[most_begun];
+          DO(MPI_Waitsome(most_begun, requests, &done, indices, some));
+          CHECK(done > 0);
+          for (int i = 0; i < done; ++i) statuses[indices[i]] = some[i];
+          left -= done;
+        }
+        break;
+      case 4:
+        for (int i = 0; i < most_begun; ++i) {
+          for (flag = 0; !flag;) DO(MPI_Request_get_status(requests[i], &flag, &status));
+          check_status(&status);
+          for (flag = 0; !flag;) DO(MPI_Test(&requests[i], &flag, &statuses[i]));
+        }
+        break;
+      case 5: while (!flag) DO(MPI_Testall(most_begun, requests, &flag, statuses)); break;
+      case 6:
+        while (left > 0) {
+          DO(MPI_Testany(most_begun, requests, &index, &flag, &status));
+          if (!flag) continue;
+          statuses[index] = status;
+          --left;
+        }
+        break;
+      default:
+        while (left > 0) {
+          int done = 0;
+          MPI_Status some[most_begun];
+          DO(MPI_Testsome(most_begun, requests, &done, indices, some));
+          for (int i = 0; i < done; ++i) statuses[indices[i]] = some[i];
+          left -= done;
+        }
+        break;
+    }
+    for (int i = 0; i < most_begun; ++i) {
+      CHECK(requests[i] == MPI_REQUEST_NULL);
+      check_status(&statuses[i]);
+      end(comm, &begun[i]);
+    }
+  }
+  if (ranks == 1) return;
+  /* It must not wait for the others, be it the first on its communicator or not. */
+  MPI_Comm copy;
+  DO(MPI_Comm_dup(comm, &copy));
+  for (int round = 0; round < 4; ++round) {
+    int token = round;
+    MPI_Request request = MPI_REQUEST_NULL;
+    if (rank == 1) DO(MPI_Recv(&token, 1, MPI_INT, 0, 6, comm, MPI_STATUS_IGNORE));
+    request = begin(copy, &begun[0], number + 200 + (uint64_t)round, 100000, F64, sum, 0);
+    if (rank == 0) DO(MPI_Send(&token, 1, MPI_INT, 1, 6, comm));
+    if (round == 1) DO(MPI_Barrier(copy));
+    /* What is under way ends all the same. */
+    if (round == 3) MPI_Comm_free(&copy);
+    DO(MPI_Wait(&request, MPI_STATUS_IGNORE));
+    end(comm, &begun[0]);
+  }
+}
+
 /* What only MPI does. */
 static void foreign(MPI_Comm comm, uint64_t number) {
   int rank, ranks;
@@ -253,7 +395,7 @@ static void foreign(MPI_Comm comm, uint64_t number) {
   for (int i = 0; i < 100; ++i) CHECK(out[i] == reduced(number, ranks, i, sum));
   MPI_Request request;
   memset(out, 0xa5, 100 * sizeof *out);
-  DO(MPI_Iallreduce(in, out, 100, MPI_INT, MPI_SUM, comm, &request));
+  DO(MPI_Iallreduce(in, out, 100, MPI_INT, user_op, comm, &request));
   DO(MPI_Wait(&request, MPI_STATUS_IGNORE));
   for (int i = 0; i < 100; ++i) CHECK(out[i] == reduced(number, ranks, i, sum));
   struct {
@@ -387,6 +529,7 @@ static void* work(void* argument) {
       reductions(copy, mine->number + round, lengths[i], I32, max);
       movements(copy, mine->number + round, 300, 0);
     }
+    nonblocking(mine->comm, mine->number + round);
     MPI_Comm_free(&copy);
   }
   return NULL;
@@ -423,6 +566,7 @@ int main(int argc, char** argv) {
   } else {
     DO(MPI_Op_create(user_sum, 1, &user_op));
     everything(MPI_COMM_WORLD, 0);
+    nonblocking(MPI_COMM_WORLD, 300);
     foreign(MPI_COMM_WORLD, 500);
     progress(MPI_COMM_WORLD);
     attributes();
