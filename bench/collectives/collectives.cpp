@@ -170,7 +170,9 @@ class Bench {
     }
     std::vector<std::function<void()>> calls;
     calls.emplace_back([&] { contest.run(mpi_name); });
-    calls.emplace_back([&] { contest.move_memory(); });
+    const auto ways = contest.memory_ways();
+    const std::size_t first = 1 + ways.size();  // of our algorithms
+    calls.insert(calls.end(), ways.begin(), ways.end());
     for (const std::string& name : apply) calls.emplace_back([&] { contest.run(name); });
     for (const Forced& forced : forced_) {
       calls.emplace_back([&] { contest.run_on(forced.comm, mpi_name); });
@@ -178,11 +180,13 @@ class Bench {
     const std::vector<double> medians =
         interleaved_medians(world_, calls, options_.seconds_per_size);
     const double mpi = medians[0];
-    const Best best = best_of(medians, 2 + apply.size());
+    const Best best = best_of(medians, first + apply.size());
     const double bound = operation == Operation::barrier && world_.on_one_node()
                              ? 0
-                             : std::max(medians[1], wire_bound(operation, contest.bytes(), world_,
-                                                               link_));
+                             : std::max(*std::min_element(medians.begin() + 1,
+                                                          medians.begin() +
+                                                              static_cast<std::ptrdiff_t>(first)),
+                                        wire_bound(operation, contest.bytes(), world_, link_));
     std::vector<std::optional<double>> others;
     for (const auto& times : peer_times) {
       const auto found = times.find(bytes);
@@ -190,7 +194,7 @@ class Bench {
     }
     for (std::size_t i = 0; i < apply.size(); ++i) {
       contest.check(apply[i]);
-      const double seconds = medians[i + 2];
+      const double seconds = medians[first + i];
       if (speaks_) print_row(contest.bytes(), apply[i], seconds, bound, mpi, best, others);
       add_row(operation, contest.bytes(), apply[i], seconds, bound, mpi, best, others);
       add_point(panel, apply[i], Series::Kind::ours, contest.bytes(), seconds);
@@ -306,7 +310,8 @@ class Bench {
     if (forces_) {
       fmt::print("Best: the quickest of all algorithms that Open MPI can be forced to take.\n");
     }
-    fmt::print("Bound: all ranks at once read and write the memory that they must{}.\n",
+    fmt::print("Bound: all ranks at once read and write the memory that they must, in the\n"
+               "quickest of some plain loops{}.\n",
                world_.on_one_node() ? "" : ",\nor the bytes that a node's link must carry");
     fmt::print("MPI took turns with each row in the same process{}.\n",
                peers_.empty() ? "" : ", the others ran just before");

@@ -7,10 +7,29 @@
 #include <fmt/format.h>
 #include <shoal/collectives/collectives.hpp>
 #include <shoal/runtime/error.hpp>
+#include <shoal/runtime/isa.hpp>
+#include <shoal/runtime/node_memory.hpp>
+#include <shoal/runtime/placement.hpp>
 
+#include "collectives/memory_loop.hpp"
 #include "elements.hpp"
 
 namespace shoal::bench {
+namespace {
+
+MemoryLoop* memory_loop_here() {
+  switch (selected_isa()) {
+#ifdef SHOAL_SIMD_HAS_AVX512
+    case Isa::avx512: return avx512::memory_loop;
+#endif
+#ifdef SHOAL_SIMD_HAS_AVX2
+    case Isa::avx2: return avx2::memory_loop;
+#endif
+    default: return baseline::memory_loop;
+  }
+}
+
+}  // namespace
 
 bool reduces(Operation operation) noexcept {
   return operation == Operation::all_reduce || operation == Operation::reduce_scatter;
@@ -32,6 +51,7 @@ Contest::Contest(const Communicator& comm, Operation operation, DType type, Redu
   for (Index i = 0; i < in_count(); ++i) {
     set_element(in_.data(), i, type, input_at(comm.rank(), i));
   }
+  if (operation == Operation::all_reduce) learn_addresses();
 }
 
 Index Contest::in_count() const noexcept {
@@ -89,38 +109,88 @@ void Contest::run_on(const Communicator& comm, const std::string& algorithm) {
   }
 }
 
-void Contest::move_memory() {
-  const Bytes block = static_cast<Bytes>(each_) * size_of(type_);
+void Contest::learn_addresses() {
+  const auto in = node_memory::locate(in_.data());
+  const auto out = node_memory::locate(out_.data());
+  const std::int64_t mine[] = {in ? in->owner : -1, in ? static_cast<std::int64_t>(in->offset) : 0,
+                               out ? out->owner : -1,
+                               out ? static_cast<std::int64_t>(out->offset) : 0};
+  std::vector<std::int64_t> all(4 * static_cast<std::size_t>(comm_.size()));
+  all_gather(comm_, mine, 4, all.data(), DType::i64);
+  for (std::size_t at = 0; at < all.size(); at += 4) {
+    if (!comm_.on_one_node() || all[at] < 0 || all[at + 2] < 0) {
+      inputs_.clear();
+      outputs_.clear();
+      return;
+    }
+    const auto address = [&](std::size_t of) {
+      return static_cast<std::byte*>(node_memory::address(
+          {static_cast<std::int32_t>(all[of]), static_cast<std::uint64_t>(all[of + 1])}));
+    };
+    inputs_.push_back(address(at));
+    outputs_.push_back(address(at + 2));
+  }
+}
+
+std::vector<std::function<void()>> Contest::memory_ways() {
+  constexpr Bytes line = 64;
+  const int ranks = comm_.size();
+  const Bytes block = static_cast<Bytes>(each_) * size_of(type_) / line * line;
+  std::vector<const std::byte*> in = {in_.data()};
+  std::vector<std::byte*> out = {out_.data()};
+  Bytes bytes = 0;
+  std::vector<std::function<void()>> ways;
   switch (operation_) {
     case Operation::all_reduce:
     case Operation::all_to_all:
       // All inputs are read once and all outputs written once, whoever does it.
-      std::memcpy(out_.data(), in_.data(), bytes());
+      bytes = this->bytes() / line * line;
+      ways.emplace_back([this] { std::memcpy(out_.data(), in_.data(), this->bytes()); });
       break;
-    case Operation::reduce_scatter: {
-      std::memcpy(out_.data(), in_.data(), block);
-      // The rest is only read: a word a line brings it in.
-      std::uint64_t sum = 0;
-      for (Bytes at = block; at + sizeof sum <= bytes(); at += 64) {
-        std::uint64_t word = 0;
-        std::memcpy(&word, in_.data() + at, sizeof word);
-        sum += word;
-      }
-      volatile std::uint64_t kept = sum;
-      static_cast<void>(kept);
+    case Operation::reduce_scatter:
+      bytes = block;
+      for (int i = 1; i < ranks; ++i) in.push_back(in_.data() + static_cast<Bytes>(i) * block);
       break;
-    }
     case Operation::all_gather:
-      for (Rank rank = 0; rank < comm_.size(); ++rank) {
-        std::memcpy(out_.data() + static_cast<Bytes>(rank) * block, in_.data(), block);
-      }
+      bytes = block;
+      for (int i = 1; i < ranks; ++i) out.push_back(out_.data() + static_cast<Bytes>(i) * block);
+      ways.emplace_back([this, ranks] {
+        const Bytes each = static_cast<Bytes>(each_) * size_of(type_);
+        for (int i = 0; i < ranks; ++i) {
+          std::memcpy(out_.data() + static_cast<Bytes>(i) * each, in_.data(), each);
+        }
+      });
       break;
     case Operation::broadcast:
       // The root's data, read once, may come from a cache: what is left is the writing.
-      if (comm_.rank() != 0) std::memset(out_.data(), 1, bytes());
+      ways.emplace_back([this] {
+        if (comm_.rank() != 0) std::memset(out_.data(), 1, this->bytes());
+      });
       break;
-    case Operation::barrier: break;
+    case Operation::barrier: ways.emplace_back([] {}); break;
   }
+  const auto add = [&](const std::vector<const std::byte*>& from,
+                       const std::vector<std::byte*>& to, Bytes length) {
+    for (const bool past : {false, true}) {
+      ways.emplace_back([=, loop = memory_loop_here()] {
+        loop(from.data(), static_cast<int>(from.size()), to.data(), static_cast<int>(to.size()),
+             length, past);
+      });
+    }
+  };
+  if (operation_ != Operation::barrier && operation_ != Operation::broadcast &&
+      (bytes > 0 || ways.empty())) {
+    add(in, out, bytes);
+  }
+  if (operation_ == Operation::all_reduce && !inputs_.empty()) {
+    const Block part = block_of(static_cast<Index>(bytes / line), ranks, comm_.rank());
+    in = inputs_;
+    out = outputs_;
+    for (auto& at : in) at += static_cast<Bytes>(part.begin) * line;
+    for (auto& at : out) at += static_cast<Bytes>(part.begin) * line;
+    add(in, out, static_cast<Bytes>(part.size) * line);
+  }
+  return ways;
 }
 
 void Contest::check(const std::string& algorithm) {

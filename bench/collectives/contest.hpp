@@ -1,6 +1,7 @@
 // One collective at one size: its buffers, the calls that compete on them, and the right result.
 #pragma once
 
+#include <functional>
 #include <string>
 #include <vector>
 
@@ -22,8 +23,11 @@ class Contest {
   void run(const std::string& algorithm) { run_on(comm_, algorithm); }
   /// The same on another communicator of the same ranks in the same order.
   void run_on(const Communicator& comm, const std::string& algorithm);
-  /// Reads and writes as much memory as this rank must at least.
-  void move_memory();
+  /// Ways to read and write, all ranks at once, as much memory as must be at least: plain loops over the
+  /// very buffers of the contest, with and without stores past the caches. The quickest is the bound. On
+  /// shared memory the loops of a reduction also run over a part of everybody's buffers each. Outputs
+  /// hold nonsense after them. The same number on all ranks.
+  std::vector<std::function<void()>> memory_ways();
   /// Runs it once more on a poisoned output. Throws Error on all ranks if the result is wrong on any.
   void check(const std::string& algorithm);
   /// Those of `names` that can do this call here, alike on all ranks.
@@ -35,6 +39,7 @@ class Contest {
  private:
   double input_at(Rank rank, Index index) const;
   double expected_at(Index index) const;
+  void learn_addresses();
   Index in_count() const noexcept;
   Index out_count() const noexcept;
 
@@ -45,6 +50,8 @@ class Contest {
   Index each_;   // of a block, where there is one for each rank
   Index count_;  // of the longer of input and output
   Storage in_, out_;
+  std::vector<const std::byte*> inputs_;  // by rank; empty unless all are shared
+  std::vector<std::byte*> outputs_;
 };
 
 /// True if the operation combines elements.
