@@ -40,6 +40,10 @@ struct NodeControl::Slot {
   std::array<Turn, 2> turn;
   alignas(apart) std::atomic<std::uint64_t> met;
   alignas(apart) node_memory::Location stage;
+  // Of rank 0's slot: parts taken and done (see share_out), under the number of the collective, so that
+  // nobody has to set them back.
+  alignas(apart) std::atomic<std::uint64_t> taken;
+  alignas(apart) std::atomic<std::uint64_t> done;
 };
 
 struct NodeControl::Block {
@@ -291,6 +295,40 @@ void NodeControl::wait_for_all() {
 void NodeControl::meet() {
   arrive();
   wait_for_all();
+}
+
+namespace {
+
+// A collective's number, over how many of its parts.
+constexpr int part_bits = 24;
+
+// One more of the parts of the collective of `base`; returns how many there were.
+std::uint64_t count_one(std::atomic<std::uint64_t>& counter, std::uint64_t base) noexcept {
+  std::uint64_t known = counter.load(std::memory_order_relaxed);
+  std::uint64_t before = 0;
+  do {
+    before = std::max(known, base);
+  } while (!counter.compare_exchange_weak(known, before + 1, std::memory_order_acq_rel,
+                                          std::memory_order_relaxed));
+  return before - base;
+}
+
+}  // namespace
+
+// The numbers cannot run ahead of a rank: work on the next collective begins when all have announced it.
+Index NodeControl::take_part(Index parts) noexcept {
+  std::atomic<std::uint64_t>& taken = slot(0).taken;
+  const std::uint64_t base = sequence_ << part_bits;
+  const auto all = base + static_cast<std::uint64_t>(parts);
+  if (taken.load(std::memory_order_relaxed) >= all) return parts;
+  return static_cast<Index>(count_one(taken, base));
+}
+
+void NodeControl::part_done() noexcept { count_one(slot(0).done, sequence_ << part_bits); }
+
+void NodeControl::wait_for_parts(Index parts) {
+  const auto all = (sequence_ << part_bits) + static_cast<std::uint64_t>(parts);
+  wait_for(slot(0).done, all, 0);
 }
 
 void NodeControl::offer_stage() noexcept {

@@ -31,6 +31,7 @@ struct Announcement {
   std::uint8_t op = 0;
   std::uint8_t inlined : 1 = 0;   ///< the data itself lies in the slot
   std::uint8_t staged : 1 = 0;    ///< the first chunk already lies in this rank's stage
+  std::uint8_t shares : 1 = 0;    ///< ranks share cores here
   std::uint8_t declined : 1 = 0;  ///< this rank cannot take part here: all take another way
   std::uint64_t layout = 0;   ///< hash of the counts by rank, where there are some
 };
@@ -93,6 +94,18 @@ class NodeControl {
   bool all_met() const noexcept;
   void wait_for_all();
 
+  /// Instead of a division of work and meet(), where ranks share cores: calls work(part) for those of
+  /// `parts` parts of the collective announced last that no other rank has taken, and returns once all
+  /// are done. That may be before others have looked: then nobody waits for them to get a core.
+  template <class Work>
+  void share_out(Index parts, Work&& work) {
+    for (Index part = take_part(parts); part < parts; part = take_part(parts)) {
+      work(part);
+      part_done();
+    }
+    wait_for_parts(parts);
+  }
+
   /// The half of a rank's staging area that takes chunk `chunk` of this collective: the two in turn,
   /// going on from where the last collective ended. The first call is collective: all ranks of the
   /// node make it at the same point of the same collective. Throws NoStage on all of them if one has no
@@ -116,6 +129,9 @@ class NodeControl {
   void wait_for(const std::atomic<std::uint64_t>& flag, std::uint64_t value, Rank whom,
                 const std::byte* data = nullptr, Bytes bytes = 0);
   void make_stages();
+  Index take_part(Index parts) noexcept;
+  void part_done() noexcept;
+  void wait_for_parts(Index parts);
 
   std::string title() const;
   std::string name_of_rank(Rank rank) const;

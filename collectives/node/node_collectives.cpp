@@ -6,6 +6,7 @@
 #include <vector>
 
 #include <shoal/runtime/error.hpp>
+#include <shoal/runtime/wait.hpp>
 
 #include "algorithm.hpp"
 #include "node/pieces.hpp"
@@ -110,6 +111,7 @@ Announcement announcement_of(const Call& call, NodePath path) {
   mine.count = call.count;
   mine.root = call.root;
   mine.declined = path == NodePath::declined ? 1 : 0;
+  mine.shares = ranks_own_their_cores() ? 0 : 1;
   // What each rank of an all-to-all sends is its own affair; see Traffic.
   if (call.operation == Operation::all_to_all) {
     if (!call.receive_counts.empty()) mine.count = -1;
@@ -163,6 +165,23 @@ bool announce_inline(NodeControl& control, const Call& call, NodePath path, Byte
 
 }  // namespace
 
+namespace {
+
+// So long an all-reduce is shared out where ranks share cores. In longer ones it pays more that each
+// rank always works on the same part of a buffer: what it touches for the first time costs a page fault.
+constexpr Bytes most_shared_out = 1 << 20;
+
+// Bytes of a part, whole lines, where ranks share out an all-reduce: small enough that nobody waits long
+// for the last, large enough that to take one costs nothing.
+Index part_size(Bytes bytes, int ranks) {
+  constexpr Bytes least = 16 << 10;
+  constexpr Bytes most = 256 << 10;
+  return static_cast<Index>(
+      std::clamp(bytes / static_cast<Bytes>(4 * ranks) / 64 * 64, least, most));
+}
+
+}  // namespace
+
 bool node_barrier(const Call& call, NodePath path) {
   NodeControl& control = node_control(*call.comm);
   control.announce(announcement_of(call, path), nullptr, 0);
@@ -207,18 +226,30 @@ bool node_all_reduce(const Call& call, NodePath path) {
       return true;
     case Way::direct: break;
   }
-  const Block part = segment_of(call.count, call.type, ranks, comm.rank());
-  const Bytes offset = static_cast<Bytes>(part.begin) * element;
+  const bool stream = call.bytes() * 2 >= stream_threshold();
   std::vector<const void*>& inputs = control.pointers();
   std::vector<void*> outputs(static_cast<std::size_t>(ranks));
-  for (Rank rank = 0; rank < ranks; ++rank) {
-    inputs[static_cast<std::size_t>(rank)] = bytes_at(input_of(control, rank), offset);
-    outputs[static_cast<std::size_t>(rank)] = bytes_at(output_of(control, rank), offset);
+  const auto reduce = [&](const Block& part) {
+    const Bytes offset = static_cast<Bytes>(part.begin) * element;
+    for (Rank rank = 0; rank < ranks; ++rank) {
+      inputs[static_cast<std::size_t>(rank)] = bytes_at(input_of(control, rank), offset);
+      outputs[static_cast<std::size_t>(rank)] = bytes_at(output_of(control, rank), offset);
+    }
+    reduce_elements(inputs.data(), ranks, outputs.data(), ranks, part.size, call.type, call.op,
+                    ranks, stream);
+  };
+  if (control.of(0).shares == 0 || call.bytes() > most_shared_out) {
+    reduce(segment_of(call.count, call.type, ranks, comm.rank()));
+    control.meet();
+    return true;
   }
-  const bool stream = call.bytes() * 2 >= stream_threshold();
-  reduce_elements(inputs.data(), ranks, outputs.data(), ranks, part.size, call.type, call.op, ranks,
-                  stream);
-  control.meet();
+  // Who has a core works: the last to announce the call mostly does it all, and needs no other rank to
+  // be given a core once more.
+  const Index size = part_size(call.bytes(), ranks) / static_cast<Index>(element);
+  control.share_out((call.count + size - 1) / size, [&](Index number) {
+    const Index begin = number * size;
+    reduce({begin, std::min(size, call.count - begin)});
+  });
   return true;
 }
 
