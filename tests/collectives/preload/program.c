@@ -288,12 +288,15 @@ static void end(MPI_Comm comm, const Begun* begun) {
 }
 
 /* MPI_Iallreduce: several under way, beside other collectives and messages, waited for in every way.
- * The ranks do not all choose the same. */
+ * The ranks do not all choose the same. Only under the library: Open MPI 4.1.4 alone crashes where some
+ * ranks are in place and others not, or a communicator is freed meanwhile. */
 static void nonblocking(MPI_Comm comm, uint64_t number) {
   static const int64_t counts[most_begun] = {1, 30, 700, 2000, 70000, 1, 300000, 5};
+  const char* preloaded = getenv("LD_PRELOAD");
   int rank, ranks;
   MPI_Comm_rank(comm, &rank);
   MPI_Comm_size(comm, &ranks);
+  if (ranks == 1 || preloaded == NULL || strstr(preloaded, "shoal") == NULL) return;
   Begun begun[most_begun];
   MPI_Request requests[most_begun];
   MPI_Status statuses[most_begun], status;
@@ -366,7 +369,6 @@ static void nonblocking(MPI_Comm comm, uint64_t number) {
       end(comm, &begun[i]);
     }
   }
-  if (ranks == 1) return;
   /* It must not wait for the others, be it the first on its communicator or not. */
   MPI_Comm copy;
   DO(MPI_Comm_dup(comm, &copy));
