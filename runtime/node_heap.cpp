@@ -4,11 +4,11 @@
 
 #include <cerrno>
 #include <cstring>
-#include <fstream>
 #include <iterator>
 #include <string>
 
 #include <shoal/runtime/error.hpp>
+#include <shoal/runtime/memory_left.hpp>
 
 namespace shoal {
 namespace {
@@ -20,19 +20,6 @@ constexpr Bytes large = 64 << 10;
 
 constexpr Bytes round_up(Bytes value, Bytes to) { return (value + to - 1) / to * to; }
 
-// What the system could give without swapping; the largest number if it does not say.
-Bytes available_memory() {
-  std::ifstream meminfo("/proc/meminfo");
-  std::string key;
-  Bytes kib = 0;
-  std::string unit;
-  while (meminfo >> key >> kib) {
-    if (key == "MemAvailable:") return kib << 10;
-    std::getline(meminfo, unit);
-  }
-  return ~Bytes{0};
-}
-
 }  // namespace
 
 NodeHeap::NodeHeap(int fd, std::byte* base, Bytes bytes) : fd_(fd), base_(base), bytes_(bytes) {
@@ -42,8 +29,8 @@ NodeHeap::NodeHeap(int fd, std::byte* base, Bytes bytes) : fd_(fd), base_(base),
 void NodeHeap::claim_pages(Bytes offset, Bytes bytes) {
   const std::string what = std::to_string(bytes >> 20) + " MiB";
   // The kernel would rather kill a process than refuse it pages, so look before asking for many.
-  if (bytes >= (Bytes{64} << 20) && bytes > available_memory()) {
-    throw Error("node-shared memory", what + " asked for, more than the machine has left",
+  if (bytes >= (Bytes{64} << 20) && bytes > memory_left().bytes) {
+    throw Error("node-shared memory", what + " asked for, more than is left of " + memory_left().limit,
                 "use fewer ranks a node or a smaller problem");
   }
   int result = 0;

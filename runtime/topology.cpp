@@ -7,6 +7,7 @@
 #include <algorithm>
 #include <cstdlib>
 #include <cstring>
+#include <filesystem>
 #include <fstream>
 #include <memory>
 #include <nlohmann/json.hpp>
@@ -15,6 +16,7 @@
 #include <shoal/runtime/error.hpp>
 #include <shoal/runtime/mpi_interop.hpp>
 
+#include "cgroup.hpp"
 #include "node_cpus.hpp"
 
 namespace shoal {
@@ -46,47 +48,28 @@ Bitmap binding_of_this_process(hwloc_topology_t topology) {
   return binding;
 }
 
-// Cores' worth of time that the control group grants, 0 if it sets no limit. A process sees its own
-// group at the root of the mount in a container, and under its path outside of one.
+// Cores' worth of time that the control group grants, 0 if it sets no limit.
 double cgroup_cpu_quota() {
-  std::string v2_path = "/";
-  std::string v1_path = "/";
-  std::ifstream groups("/proc/self/cgroup");
-  for (std::string text; std::getline(groups, text);) {
-    const auto first = text.find(':');
-    const auto second = text.find(':', first + 1);
-    if (second == std::string::npos) continue;
-    const std::string controllers = "," + text.substr(first + 1, second - first - 1) + ",";
-    if (controllers == ",,") v2_path = text.substr(second + 1);
-    if (controllers.find(",cpu,") != std::string::npos) v1_path = text.substr(second + 1);
-  }
   double quota = 0;
   const auto tighten = [&quota](double cores) {
     if (cores > 0) quota = quota > 0 ? std::min(quota, cores) : cores;
   };
-  const auto parents = [](std::string path, auto&& visit) {
-    for (;;) {
-      visit(path);
-      const auto slash = path.rfind('/');
-      if (slash == std::string::npos || path == "/" || path.empty()) break;
-      path = slash == 0 ? "/" : path.substr(0, slash);
-    }
-  };
-  parents(v2_path, [&](const std::string& path) {
-    std::ifstream file("/sys/fs/cgroup" + path + "/cpu.max");
+  const CgroupFolders folders = cgroup_folders("cpu");
+  for (const std::filesystem::path& group : folders.v2) {
+    std::ifstream file(group / "cpu.max");
     double limit = 0;
     double period = 0;
     if (file >> limit >> period && period > 0) tighten(limit / period);
-  });
-  parents(v1_path, [&](const std::string& path) {
-    std::ifstream limit_file("/sys/fs/cgroup/cpu" + path + "/cpu.cfs_quota_us");
-    std::ifstream period_file("/sys/fs/cgroup/cpu" + path + "/cpu.cfs_period_us");
+  }
+  for (const std::filesystem::path& group : folders.v1) {
+    std::ifstream limit_file(group / "cpu.cfs_quota_us");
+    std::ifstream period_file(group / "cpu.cfs_period_us");
     double limit = 0;
     double period = 0;
     if (limit_file >> limit && period_file >> period && limit > 0 && period > 0) {
       tighten(limit / period);
     }
-  });
+  }
   return quota;
 }
 
