@@ -7,6 +7,7 @@
 
 #include <shoal/collectives/all_reduce.hpp>
 #include <shoal/collectives/nonblocking.hpp>
+#include <shoal/collectives/reduce_scatter.hpp>
 #include <shoal/runtime/error.hpp>
 
 namespace shoal {
@@ -47,17 +48,18 @@ BucketedAllReduce::BucketedAllReduce(const Communicator& comm, void* data, Index
       background_(comm.size() > 1 && (options.when == Options::When::background ||
                                       (options.when == Options::When::automatic &&
                                        !comm.on_one_node()))),
+      scatter_(options.scatter),
       buckets_of_(pieces.size()),
       is_ready_(pieces.size(), false) {
   check_pieces(pieces, count);
   if (options.bucket_bytes < 1) throw Error(bucketed, "buckets of 0 bytes");
   if (!background_) return;
-  const auto most = static_cast<Index>(options.bucket_bytes / size_of(type));
-  const Index buckets = std::max<Index>(1, count / std::max<Index>(1, most));
   std::vector<Bucket> cut;
-  for (Index i = 0; i < buckets; ++i) {
+  Index begin = 0;
+  for (const Index size : bucket_sizes(count, type, true, options.bucket_bytes)) {
     Bucket bucket;
-    bucket.range = block_of(count, static_cast<int>(buckets), static_cast<int>(i));
+    bucket.range = {begin, size};
+    begin += size;
     cut.push_back(std::move(bucket));
   }
   std::vector<std::size_t> complete(cut.size(), 0);  // 1 + the last piece of each
@@ -81,6 +83,31 @@ BucketedAllReduce::BucketedAllReduce(const Communicator& comm, void* data, Index
   }
 }
 
+std::vector<Index> BucketedAllReduce::bucket_sizes(Index count, DType type, bool background,
+                                                   Bytes bucket_bytes) {
+  if (!background) return {count};
+  const auto most = std::max<Index>(1, static_cast<Index>(bucket_bytes / size_of(type)));
+  const Index buckets = std::max<Index>(1, count / most);
+  std::vector<Index> sizes;
+  for (Index i = 0; i < buckets; ++i) sizes.push_back(block_of(count, buckets, i).size);
+  return sizes;
+}
+
+std::vector<Block> BucketedAllReduce::buckets() const {
+  if (!background_) return {{0, count_}};
+  std::vector<Block> ranges;
+  for (const Bucket& bucket : buckets_) ranges.push_back(bucket.range);
+  return ranges;
+}
+
+std::vector<Index> BucketedAllReduce::parts_of(const Block& range) const {
+  std::vector<Index> counts;
+  for (Rank rank = 0; rank < comm_.size(); ++rank) {
+    counts.push_back(block_of(range.size, comm_.size(), rank).size);
+  }
+  return counts;
+}
+
 void BucketedAllReduce::ready(std::size_t piece) {
   if (piece >= is_ready_.size() || is_ready_[piece]) {
     throw Error(bucketed,
@@ -98,7 +125,14 @@ void BucketedAllReduce::start_what_can() {
   while (started_ < buckets_.size() && buckets_[started_].missing == 0) {
     Bucket& bucket = buckets_[started_++];
     std::byte* first = data_ + static_cast<Bytes>(bucket.range.begin) * size_of(type_);
-    bucket.work = start_all_reduce(comm_, first, first, bucket.range.size, type_, op_, options_);
+    if (scatter_) {
+      const Index mine = block_of(bucket.range.size, comm_.size(), comm_.rank()).begin;
+      bucket.work = start_reduce_scatter(comm_, first,
+                                         first + static_cast<Bytes>(mine) * size_of(type_),
+                                         parts_of(bucket.range), type_, op_, options_);
+    } else {
+      bucket.work = start_all_reduce(comm_, first, first, bucket.range.size, type_, op_, options_);
+    }
   }
 }
 
@@ -108,7 +142,11 @@ void BucketedAllReduce::finish() {
   }
   start_what_can();
   const auto start = std::chrono::steady_clock::now();
-  if (!background_) {
+  if (!background_ && scatter_) {
+    const Index mine = block_of(count_, comm_.size(), comm_.rank()).begin;
+    reduce_scatter(comm_, data_, data_ + static_cast<Bytes>(mine) * size_of(type_),
+                   parts_of({0, count_}), type_, op_, options_);
+  } else if (!background_) {
     all_reduce(comm_, data_, data_, count_, type_, op_, options_);
   }
   times_ = {};

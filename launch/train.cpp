@@ -9,6 +9,7 @@
 #include <CLI/CLI.hpp>
 #include <shoal/collectives/all_reduce.hpp>
 #include <shoal/kernels/local/gemm.hpp>
+#include <shoal/models/memory.hpp>
 #include <shoal/models/trainer.hpp>
 #include <shoal/runtime/error.hpp>
 #include <shoal/runtime/flight_recorder.hpp>
@@ -63,6 +64,23 @@ std::string size_text(double bytes) {
                      : fmt::format("{:.2f} GB", bytes * 1e-9);
 }
 
+// What the run will take, before it takes it. Collective.
+void print_memory(const models::TrainOptions& options, const Mesh& mesh, bool speaks) {
+  const models::MemoryForecast forecast = models::forecast_memory(options, mesh);
+  if (!speaks) return;
+  const auto text = [](Bytes bytes) { return size_text(static_cast<double>(bytes)); };
+  const models::MemoryUse& rank = forecast.rank;
+  fmt::print("memory  {} a rank: {} parameters, {} gradients, {} optimizer, {} activations, "
+             "{} work space, {} copy for checkpoints, {} staging\n",
+             text(rank.total()), text(rank.parameters), text(rank.gradients),
+             text(rank.optimizer), text(rank.activations), text(rank.workspace),
+             text(rank.checkpoint), text(rank.staging));
+  fmt::print("        {} on {} ({} rank{}), of {} left of {}\n", text(forecast.needed),
+             forecast.host, forecast.ranks, forecast.ranks == 1 ? "" : "s", text(forecast.left),
+             forecast.limit);
+  std::fflush(stdout);
+}
+
 // What checkpoints at intervals will take of each rank's memory. Collective.
 void print_checkpoints(const Communicator& world, const models::TrainOptions& options,
                        const models::Trainer& trainer) {
@@ -115,6 +133,11 @@ class TrainCommand : public Command {
     const Mesh mesh(world, shape);
     const bool speaks = world.rank() == 0;
     if (speaks) print_plan(flags_, options, data, shape, world.size());
+    print_memory(options, mesh, speaks);
+    if (flags_.dry_run) {
+      models::require_memory(options, mesh);
+      return 0;
+    }
 
     std::unique_ptr<models::Trainer> trainer =
         checkpoint ? std::make_unique<models::Trainer>(options, mesh, data, *checkpoint)

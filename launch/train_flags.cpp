@@ -15,7 +15,8 @@ constexpr const char* flag_prefix = "flag.";
 // Where a run goes on may be another machine, folder or mesh.
 bool describes_the_run(const std::string& name) {
   static const std::set<std::string> place = {"resume",   "out-dir",  "mesh",         "log-json",
-                                              "progress", "trace",    "log-interval", "help"};
+                                              "progress", "trace",    "log-interval", "help",
+                                              "dry-run"};
   return place.count(name) == 0;
 }
 
@@ -77,6 +78,16 @@ void add_flags(CLI::App& app, TrainFlags& flags) {
   add("grad-clip", flags.grad_clip, "X", "largest norm of the gradient; 0: no clipping");
   add("seed", flags.seed, "N", "of weights, batches and dropout");
 
+  group = "Memory";
+  add("zero", flags.zero, "0|1",
+      "1: each dp rank has a part of the optimizer's state, and updates that part (ZeRO-1)")
+      ->check(CLI::IsMember({0, 1}))
+      ->type_name("0|1");
+  app.add_flag("--recompute", flags.recompute,
+               "keep only the inputs of the blocks for the backward pass, and make the rest again: a "
+               "third more work")
+      ->group(group);
+
   group = "Evaluation";
   add("eval-interval", flags.eval_interval, "N", "steps between evaluations; 0: none");
   add_size("eval-iters", flags.eval_iters, "batches of an evaluation");
@@ -98,6 +109,9 @@ void add_flags(CLI::App& app, TrainFlags& flags) {
   add("mesh", flags.mesh, "dp=N,tp=N",
       "data- and tensor-parallel ranks; default: tp as large as divides ranks and heads")
       ->default_str("");
+  app.add_flag("--dry-run", flags.dry_run,
+               "say what would be done and which memory it would take, and do nothing")
+      ->group(group);
   add("log-json", flags.log_json, "FILE", "write one JSON object a step")->default_str("");
   add("log-interval", flags.log_interval, "N", "steps between lines, where there is no bar")
       ->check(CLI::PositiveNumber)
@@ -130,6 +144,8 @@ models::TrainOptions TrainFlags::training(Index vocabulary) const {
   options.model.dropout = static_cast<float>(dropout);
   options.model.precision =
       dtype == "bf16" ? kernels::Precision::bf16 : kernels::Precision::fp32;
+  options.savings.shard_optimizer = zero == 1;
+  options.savings.recompute = recompute;
   options.optimizer.beta1 = static_cast<float>(beta1);
   options.optimizer.beta2 = static_cast<float>(beta2);
   options.optimizer.weight_decay = static_cast<float>(weight_decay);

@@ -43,7 +43,11 @@ struct TrainFlags {
   bool checkpoint_async = true;
   bool resume = false;
 
+  int zero = 0;
+  bool recompute = false;
+
   std::string mesh;
+  bool dry_run = false;
   std::string log_json, progress = "auto", trace;
   std::int64_t log_interval = 10;
 

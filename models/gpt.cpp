@@ -19,6 +19,7 @@
 #include "gpt_block.hpp"
 #include "gpt_parameters.hpp"
 #include "late_embedding.hpp"
+#include "parameter_gather.hpp"
 
 namespace shoal::models {
 namespace {
@@ -26,8 +27,6 @@ namespace {
 using trace::Category;
 using trace::Span;
 
-// Logits exist for this many rows at a time: a vocabulary is some fifty times wider than the model.
-constexpr Index logit_rows = 1024;
 constexpr std::uint32_t embedding_site = 1u << 29;
 
 GptConfig checked_config(const GptConfig& config, const Mesh& mesh) {
@@ -38,7 +37,8 @@ GptConfig checked_config(const GptConfig& config, const Mesh& mesh) {
 }  // namespace
 
 struct Gpt::Impl {
-  Impl(const GptConfig& gpt_config, const Mesh& over, std::uint64_t seed);
+  Impl(const GptConfig& gpt_config, const Mesh& over, std::uint64_t seed,
+       const MemorySavings& savings);
 
   void make_room(Index batch, Index time);
   Pass start(const TokenBatch& batch) const;
@@ -58,9 +58,12 @@ struct Gpt::Impl {
   float* gradient(Index offset) const {
     return offset < 0 ? nullptr : gradients.data() + offset;
   }
+  BlockActivations& saved_of(std::size_t layer) { return saved[recompute ? 0 : layer]; }
 
   GptConfig config;
   const Mesh* mesh;
+  bool recompute;
+  bool sharded;  // the optimizer, over more than one dp rank
   ParameterLayout layout;
   Buffer<float> parameters;
   Buffer<float> gradients;
@@ -75,21 +78,27 @@ struct Gpt::Impl {
   // Where dp_sum goes on beside the backward pass: what the embedding adds to the head's gradient.
   std::optional<LateEmbedding> late_embedding;
   SumTimes sum_times;
+  std::optional<ParameterGather> gather;  // where sharded
+  std::vector<Block> whole;               // else all of the array is owned
 
   // Room for the largest batch seen.
   Index room_batch = 0;
   Index room_time = 0;
-  std::vector<BlockActivations> saved;
+  std::vector<Buffer<float>> inputs;    // of each block
+  std::vector<BlockActivations> saved;  // of each block, or of the one that is at work
   std::vector<BlockWorkspace> work;  // one, or none before the first batch
   Buffer<float> final_input, final_norm, final_mean, final_rstd;
   Buffer<float> dx, dhidden, logits;
 };
 
-Gpt::Impl::Impl(const GptConfig& gpt_config, const Mesh& over, std::uint64_t seed)
+Gpt::Impl::Impl(const GptConfig& gpt_config, const Mesh& over, std::uint64_t seed,
+                const MemorySavings& savings)
     : config(checked_config(gpt_config, over)),
       mesh(&over),
+      recompute(savings.recompute),
+      sharded(savings.shard_optimizer && over.axis("dp").size() > 1),
       layout(lay_out_parameters(config, over.axis("tp").size(), over.axis("tp").rank())),
-      parameters(layout.size),
+      parameters(layout.size, sharded ? Memory::node_shared : Memory::local),
       gradients(layout.size,
                 over.axis("dp").size() > 1 ? Memory::node_shared : Memory::local),
       embedding(over.axis("tp"), config.vocabulary, config.width),
@@ -108,8 +117,16 @@ Gpt::Impl::Impl(const GptConfig& gpt_config, const Mesh& over, std::uint64_t see
       pieces.insert(pieces.end(), stage.begin(), stage.end());
       stage_ends.push_back(pieces.size());
     }
+    BucketedAllReduce::Options how;
+    how.scatter = sharded;
     dp_sum.emplace(over.axis("dp"), gradients.data(), layout.size, DType::f32, ReduceOp::sum,
-                   pieces);
+                   pieces, how);
+  }
+  if (sharded) {
+    gather.emplace(over.axis("dp"), parameters.data(), dp_sum->buckets(),
+                   dp_sum->in_background());
+  } else {
+    whole.push_back({0, layout.size});
   }
 }
 
@@ -120,9 +137,12 @@ void Gpt::Impl::make_room(Index batch, Index time) {
   const Index rows = room_batch * room_time;
   const Index heads = blocks.front().local_heads();
   const Index mlp = blocks.front().local_mlp();
+  inputs.clear();
   saved.clear();
   work.clear();
   for (Index layer = 0; layer < config.layers; ++layer) {
+    inputs.emplace_back(rows * config.width);
+    if (recompute && layer > 0) continue;
     saved.emplace_back(config, heads, mlp, room_batch, room_time);
   }
   work.emplace_back(config, heads, mlp, room_batch, room_time);
@@ -177,10 +197,11 @@ void Gpt::Impl::embed(const Pass& pass, const TokenBatch& batch, float* out) {
 
 const float* Gpt::Impl::forward_blocks(const Pass& pass, const TokenBatch& batch) {
   make_room(pass.batch, pass.time);
-  embed(pass, batch, saved.front().input.data());
+  embed(pass, batch, inputs.front().data());
   for (std::size_t layer = 0; layer < blocks.size(); ++layer) {
-    float* next = layer + 1 < blocks.size() ? saved[layer + 1].input.data() : final_input.data();
-    blocks[layer].forward(pass, parameters.data(), saved[layer], work.front(), next);
+    float* next = layer + 1 < blocks.size() ? inputs[layer + 1].data() : final_input.data();
+    blocks[layer].forward(pass, parameters.data(), inputs[layer].data(), saved_of(layer),
+                          work.front(), next);
   }
   const Span span("layer norm forward", Category::compute);
   kernels::layer_norm_forward(pass.rows(), config.width, final_input.data(),
@@ -235,6 +256,8 @@ kernels::Gradients Gpt::Impl::start_gradients() {
     if (!group.decay) std::fill_n(gradients.data() + group.begin, group.size, 0.0f);
   }
   std::fill_n(gradient(layout.position_embedding), config.block_size * config.width, 0.0f);
+  // A reduce-scatter leaves the other ranks' parts undefined.
+  for (const Block& gap : layout.gaps) std::fill_n(gradient(gap.begin), gap.size, 0.0f);
   return kernels::Gradients::overwrite;
 }
 
@@ -266,8 +289,13 @@ void Gpt::Impl::backward_blocks(const Pass& pass, const TokenBatch& batch, kerne
   };
   stage_is_done();
   for (std::size_t layer = blocks.size(); layer-- > 0;) {
-    blocks[layer].backward(pass, parameters.data(), gradients.data(), how, saved[layer],
-                           work.front(), dx.data());
+    // What the last block's forward has kept is still there.
+    if (recompute && layer + 1 < blocks.size()) {
+      blocks[layer].forward(pass, parameters.data(), inputs[layer].data(), saved_of(layer),
+                            work.front(), nullptr);
+    }
+    blocks[layer].backward(pass, parameters.data(), gradients.data(), how, inputs[layer].data(),
+                           saved_of(layer), work.front(), dx.data());
     stage_is_done();
   }
   const Span span("embedding backward", Category::compute);
@@ -288,8 +316,9 @@ void Gpt::Impl::backward_blocks(const Pass& pass, const TokenBatch& batch, kerne
   stage_is_done();
 }
 
-Gpt::Gpt(const GptConfig& config, const Mesh& mesh, std::uint64_t seed)
-    : impl_(std::make_unique<Impl>(config, mesh, seed)) {}
+Gpt::Gpt(const GptConfig& config, const Mesh& mesh, std::uint64_t seed,
+         const MemorySavings& savings)
+    : impl_(std::make_unique<Impl>(config, mesh, seed, savings)) {}
 Gpt::Gpt(Gpt&&) noexcept = default;
 Gpt::~Gpt() = default;
 
@@ -362,6 +391,33 @@ void Gpt::reduce_gradients() {
 }
 
 const Gpt::SumTimes& Gpt::gradient_sum_times() const noexcept { return impl_->sum_times; }
+
+std::span<const Block> Gpt::owned() const noexcept {
+  return impl_->gather ? impl_->gather->owned() : std::span<const Block>(impl_->whole);
+}
+
+bool Gpt::shards_optimizer() const noexcept { return impl_->gather.has_value(); }
+
+void Gpt::updated(std::size_t range) {
+  if (impl_->gather) impl_->gather->updated(range);
+}
+
+void Gpt::finish_update() {
+  if (impl_->gather) impl_->gather->finish();
+}
+
+MemoryUse Gpt::memory() const noexcept {
+  const Impl& m = *impl_;
+  MemoryUse use;
+  use.parameters = bytes_of({&m.parameters});
+  use.gradients = bytes_of({&m.gradients});
+  use.activations = bytes_of({&m.final_input, &m.final_norm, &m.final_mean, &m.final_rstd});
+  for (const Buffer<float>& input : m.inputs) use.activations += bytes_of({&input});
+  for (const BlockActivations& block : m.saved) use.activations += block.bytes();
+  use.workspace = bytes_of({&m.dx, &m.dhidden, &m.logits});
+  for (const BlockWorkspace& work : m.work) use.workspace += work.bytes();
+  return use;
+}
 
 std::span<const Parameter> Gpt::parameter_list() const noexcept { return impl_->layout.list; }
 std::span<const ParameterGroup> Gpt::groups() const noexcept { return impl_->layout.groups; }

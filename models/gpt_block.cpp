@@ -17,10 +17,17 @@ float* optional(float* gradients, Index offset) {
 
 }  // namespace
 
+Bytes bytes_of(std::initializer_list<const Buffer<float>*> buffers) noexcept {
+  Bytes bytes = 0;
+  for (const Buffer<float>* buffer : buffers) {
+    bytes += static_cast<Bytes>(buffer->size()) * sizeof(float);
+  }
+  return bytes;
+}
+
 BlockActivations::BlockActivations(const GptConfig& config, Index local_heads, Index local_mlp,
                                    Index batch, Index time)
-    : input(batch * time * config.width),
-      ln1(batch * time * config.width),
+    : ln1(batch * time * config.width),
       ln2(batch * time * config.width),
       mean1(batch * time),
       rstd1(batch * time),
@@ -40,6 +47,15 @@ BlockWorkspace::BlockWorkspace(const GptConfig& config, Index local_heads, Index
       dqkv(batch * time * 3 * local_heads * (config.width / config.heads)),
       dattended(batch * time * local_heads * (config.width / config.heads)),
       dmlp(batch * time * local_mlp) {}
+
+Bytes BlockActivations::bytes() const noexcept {
+  return bytes_of({&ln1, &ln2, &mean1, &rstd1, &mean2, &rstd2, &qkv, &attended, &log_sum_exp,
+                   &middle, &before_gelu, &after_gelu});
+}
+
+Bytes BlockWorkspace::bytes() const noexcept {
+  return bytes_of({&branch, &dropped, &dqkv, &dattended, &dmlp});
+}
 
 GptBlock::GptBlock(const GptConfig& config, const Communicator& tp, Index layer,
                    const BlockOffsets& offsets)
@@ -70,14 +86,14 @@ const float* GptBlock::branch_gradient(const Pass& pass, Site which, const float
   return work.dropped.data();
 }
 
-void GptBlock::forward(const Pass& pass, const float* parameters, BlockActivations& saved,
-                       BlockWorkspace& work, float* output) const {
+void GptBlock::forward(const Pass& pass, const float* parameters, const float* input,
+                       BlockActivations& saved, BlockWorkspace& work, float* output) const {
   const Index rows = pass.rows();
   const auto weight = [&](Index offset) { return optional(parameters, offset); };
 
   {
     const trace::Span span("layer norm forward", trace::Category::compute);
-    kernels::layer_norm_forward(rows, width_, saved.input.data(), weight(at_.ln1_gain),
+    kernels::layer_norm_forward(rows, width_, input, weight(at_.ln1_gain),
                                 weight(at_.ln1_bias), norm_epsilon, saved.ln1.data(),
                                 saved.mean1.data(), saved.rstd1.data());
   }
@@ -87,7 +103,7 @@ void GptBlock::forward(const Pass& pass, const float* parameters, BlockActivatio
                      {saved.qkv.data(), saved.attended.data(), saved.log_sum_exp.data()},
                      work.branch.data(), pass.dropout_at(site(attention_scores)),
                      static_cast<std::uint64_t>(pass.first_sequence));
-  add_branch(pass, attention_branch, saved.input.data(), work.branch.data(), saved.middle.data());
+  add_branch(pass, attention_branch, input, work.branch.data(), saved.middle.data());
 
   {
     const trace::Span span("layer norm forward", trace::Category::compute);
@@ -101,14 +117,15 @@ void GptBlock::forward(const Pass& pass, const float* parameters, BlockActivatio
     kernels::bias_gelu_forward(rows, local_mlp_, saved.before_gelu.data(), weight(at_.fc_bias),
                                saved.after_gelu.data());
   }
+  if (output == nullptr) return;
   fc_proj_.forward(rows, saved.after_gelu.data(), weight(at_.fc_proj_weight),
                    weight(at_.fc_proj_bias), work.branch.data());
   add_branch(pass, mlp_branch, saved.middle.data(), work.branch.data(), output);
 }
 
 void GptBlock::backward(const Pass& pass, const float* parameters, float* gradients,
-                        kernels::Gradients how, BlockActivations& saved, BlockWorkspace& work,
-                        float* dx) const {
+                        kernels::Gradients how, const float* input, BlockActivations& saved,
+                        BlockWorkspace& work, float* dx) const {
   const Index rows = pass.rows();
   const auto weight = [&](Index offset) { return optional(parameters, offset); };
   const auto gradient = [&](Index offset) { return optional(gradients, offset); };
@@ -144,7 +161,7 @@ void GptBlock::backward(const Pass& pass, const float* parameters, float* gradie
                       static_cast<std::uint64_t>(pass.first_sequence), how);
   {
     const trace::Span span("layer norm backward", trace::Category::compute);
-    kernels::layer_norm_backward(rows, width_, saved.input.data(), weight(at_.ln1_gain),
+    kernels::layer_norm_backward(rows, width_, input, weight(at_.ln1_gain),
                                  saved.mean1.data(), saved.rstd1.data(), work.branch.data(), dx,
                                  gradient(at_.ln1_gain), gradient(at_.ln1_bias));
   }

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstdint>
+#include <initializer_list>
 
 #include <shoal/kernels/parallel/attention.hpp>
 #include <shoal/kernels/parallel/linear.hpp>
@@ -13,6 +14,8 @@
 namespace shoal::models {
 
 inline constexpr float norm_epsilon = 1e-5f;  // GPT-2's
+// Logits exist for this many rows at a time: a vocabulary is some fifty times wider than the model.
+inline constexpr Index logit_rows = 1024;
 
 /// Where in the batch and in the random stream a pass is.
 struct Pass {
@@ -34,12 +37,16 @@ struct Pass {
   }
 };
 
-/// What a block's forward keeps for its backward.
+/// Memory of these buffers together.
+Bytes bytes_of(std::initializer_list<const Buffer<float>*> buffers) noexcept;
+
+/// What a block's forward keeps for its backward, beside its input.
 struct BlockActivations {
   BlockActivations(const GptConfig& config, Index local_heads, Index local_mlp, Index batch,
                    Index time);
 
-  Buffer<float> input;       ///< [rows, width]
+  Bytes bytes() const noexcept;
+
   Buffer<float> ln1, ln2;    ///< [rows, width]
   Buffer<float> mean1, rstd1, mean2, rstd2;  ///< [rows]
   Buffer<float> qkv, attended, log_sum_exp;
@@ -51,6 +58,7 @@ struct BlockActivations {
 struct BlockWorkspace {
   BlockWorkspace(const GptConfig& config, Index local_heads, Index local_mlp, Index batch,
                  Index time);
+  Bytes bytes() const noexcept;
 
   Buffer<float> branch;      ///< [rows, width], node-shared: sums over tp land here
   Buffer<float> dropped;     ///< [rows, width], a branch's gradient behind dropout
@@ -67,13 +75,15 @@ class GptBlock {
   Index local_heads() const noexcept { return attention_.local_heads(); }
   Index local_mlp() const noexcept { return local_mlp_; }
 
-  /// Reads saved.input, writes `output`[rows, width].
-  void forward(const Pass& pass, const float* parameters, BlockActivations& saved,
-               BlockWorkspace& work, float* output) const;
+  /// From `input` to `output`, both [rows, width]. A null `output` leaves out what backward does not
+  /// need: then it makes `saved` again, bit for bit.
+  void forward(const Pass& pass, const float* parameters, const float* input,
+               BlockActivations& saved, BlockWorkspace& work, float* output) const;
   /// `dx`[rows, width]: in, the gradient of the output; out, that of the input. `how` is for the
   /// matrices' gradients; those of biases and gains are added to.
   void backward(const Pass& pass, const float* parameters, float* gradients, kernels::Gradients how,
-                BlockActivations& saved, BlockWorkspace& work, float* dx) const;
+                const float* input, BlockActivations& saved, BlockWorkspace& work,
+                float* dx) const;
 
  private:
   enum Site : std::uint32_t { attention_scores, attention_branch, mlp_branch, sites };

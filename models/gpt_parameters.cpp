@@ -25,12 +25,14 @@ class Collector {
     parameter.sharded = sharded_dim >= 0;
     parameter.decay = decay;
     parameter.size = 1;
+    Index room = 1;
     for (int dim = 0; dim < global.dims(); ++dim) {
+      room *= dim == sharded_dim ? block_of(global[dim], tp_size_, 0).size : global[dim];
       parameter.block.push_back(dim == sharded_dim ? block_of(global[dim], tp_size_, tp_rank_)
                                                    : Block{0, global[dim]});
       parameter.size *= parameter.block.back().size;
     }
-    entries_.push_back({std::move(parameter), offset});
+    entries_.push_back({std::move(parameter), offset, room});
   }
 
   void finish(ParameterLayout& layout) {
@@ -41,8 +43,12 @@ class Collector {
           if (entry.parameter.decay != decay || entry.parameter.sharded != sharded) continue;
           entry.parameter.offset = layout.size;
           *entry.offset = layout.size;
-          // 16 floats are 64 bytes: every parameter starts on a cache line. The gaps stay zero.
-          layout.size += (entry.parameter.size + 15) / 16 * 16;
+          // 16 floats are 64 bytes: every parameter starts on a cache line. All tp ranks make room
+          // for the largest block, so that what they have in common lies at the same place, and its
+          // sums over dp are made in the same order. The gaps stay zero.
+          const Index end = layout.size + entry.parameter.size;
+          layout.size += (entry.room + 15) / 16 * 16;
+          if (end < layout.size) layout.gaps.push_back({end, layout.size - end});
         }
         group.size = layout.size - group.begin;
         if (group.size > 0) layout.groups.push_back(group);
@@ -55,6 +61,7 @@ class Collector {
   struct Entry {
     Parameter parameter;
     Index* offset;
+    Index room;  // elements of the largest block of any tp rank
   };
   int tp_size_;
   int tp_rank_;

@@ -27,7 +27,8 @@ struct ParameterLayout {
   Index position_embedding = -1;
   Index final_gain = -1;
   Index final_bias = -1;
-  Index size = 0;
+  Index size = 0;  ///< the same on all tp ranks
+  std::vector<Block> gaps;  ///< what belongs to no parameter
 };
 
 /// The layout on rank `tp_rank` of `tp_size`.

@@ -6,6 +6,8 @@
 
 #include <shoal/runtime/error.hpp>
 
+#include "checkpoint_shares.hpp"
+
 namespace shoal::models {
 namespace {
 
@@ -26,75 +28,26 @@ Metadata describe(const GptConfig& config) {
            std::string(config.precision == kernels::Precision::bf16 ? "bf16" : "fp32")}};
 }
 
-// Divides what several ranks hold alike, so that all of them write: dp replicas hold the same, and
-// so do the tp ranks for what is not divided over tp. Every rank comes to the same division.
-class Shares {
- public:
-  explicit Shares(const Mesh& mesh)
-      : dp_(mesh.axis("dp").size()),
-        tp_(mesh.axis("tp").size()),
-        dp_rank_(mesh.coordinate("dp")),
-        tp_rank_(mesh.coordinate("tp")),
-        load_(static_cast<std::size_t>(dp_ * tp_)) {}
-
-  /// Adds this rank's slice of a tensor whose block lies at `data`: all of it, a part of its rows,
-  /// or, as one that another rank owns, nothing.
-  void add(std::vector<TensorSlice>& slices, const std::string& name, const Parameter& parameter,
-           const float* data) {
-    TensorSlice slice{name, DType::f32, parameter.global, parameter.block, data, true};
-    const int holders = parameter.sharded ? dp_ : dp_ * tp_;
-    const int mine = parameter.sharded ? dp_rank_ : dp_rank_ * tp_ + tp_rank_;
-    Block& rows = slice.block[0];
-    const Index row = rows.size == 0 ? 0 : parameter.size / rows.size;
-    if (holders > 1 && parameter.global.size() >= divided_from &&
-        parameter.global[0] >= 16 * dp_ * tp_) {
-      const Block part = block_of(rows.size, holders, mine);
-      slice.data = data + part.begin * row;
-      rows = {rows.begin + part.begin, part.size};
-      slice.owner = part.size > 0;
-    } else {
-      slice.owner = mine == take(parameter, holders);
-    }
-    slices.push_back(std::move(slice));
-  }
-
- private:
-  static constexpr Index divided_from = Index{1} << 20;
-
-  // The holder with the least to write so far takes it. Loads are counted alike on every rank, also
-  // where blocks differ by a row or a head.
-  int take(const Parameter& parameter, int holders) {
-    const int ranks_each = parameter.sharded ? tp_ : 1;
-    int best = 0;
-    for (int holder = 1; holder < holders; ++holder) {
-      if (load(holder, ranks_each) < load(best, ranks_each)) best = holder;
-    }
-    for (int i = 0; i < ranks_each; ++i) {
-      load_[static_cast<std::size_t>(best * ranks_each + i)] +=
-          parameter.global.size() / ranks_each;
-    }
-    return best;
-  }
-  Index load(int holder, int ranks_each) const {
-    return load_[static_cast<std::size_t>(holder * ranks_each)];
-  }
-
-  int dp_, tp_, dp_rank_, tp_rank_;
-  std::vector<Index> load_;  // elements, by dp_rank * tp + tp_rank
-};
+std::vector<Share> moment_shares(CheckpointShares& shares, const std::string& prefix,
+                                 const Gpt& model) {
+  return model.shards_optimizer()
+             ? shares.of_owned(prefix, model.parameter_list(), model.owned())
+             : shares.of_replicas(prefix, model.parameter_list());
+}
 
 std::vector<TensorSlice> slices_of(Gpt& model, Optimizer* optimizer) {
   std::vector<TensorSlice> slices;
-  Shares shares(model.mesh());
-  const auto add = [&](const std::string& prefix, const float* from) {
-    for (const Parameter& parameter : model.parameter_list()) {
-      shares.add(slices, prefix + parameter.name, parameter, from + parameter.offset);
+  CheckpointShares shares(place_on(model.mesh()));
+  const auto add = [&](std::vector<Share> array, std::span<const float> data) {
+    for (Share& share : array) {
+      share.slice.data = data.data() + share.offset;
+      slices.push_back(std::move(share.slice));
     }
   };
-  add("", model.parameters().data());
+  add(shares.of_replicas("", model.parameter_list()), model.parameters());
   if (optimizer != nullptr) {
-    add(first_moment_name, optimizer->first_moment().data());
-    add(second_moment_name, optimizer->second_moment().data());
+    add(moment_shares(shares, first_moment_name, model), optimizer->first_moment());
+    add(moment_shares(shares, second_moment_name, model), optimizer->second_moment());
   }
   return slices;
 }
@@ -107,11 +60,17 @@ Metadata metadata_of(const Gpt& model, const ModelState& state) {
   return metadata;
 }
 
-void read_blocks(const Checkpoint& checkpoint, const Gpt& model, const std::string& prefix,
-                 std::span<float> to) {
+void read_moments(const Checkpoint& checkpoint, const Gpt& model, const std::string& prefix,
+                  std::span<float> to) {
+  const CheckpointShares shares(place_on(model.mesh()));
+  for (const Share& share : shares.of_owned(prefix, model.parameter_list(), model.owned())) {
+    checkpoint.read(share.slice.name, share.slice.block, to.data() + share.offset, DType::f32);
+  }
+}
+
+void read_weights(const Checkpoint& checkpoint, const Gpt& model, std::span<float> to) {
   for (const Parameter& parameter : model.parameter_list()) {
-    checkpoint.read(prefix + parameter.name, parameter.block, to.data() + parameter.offset,
-                    DType::f32);
+    checkpoint.read(parameter.name, parameter.block, to.data() + parameter.offset, DType::f32);
   }
 }
 
@@ -193,12 +152,12 @@ void ModelCheckpoint::load(Gpt& model) const {
                      "it holds a model of " + form(config_) + ", not of " + form(model.config()),
                      "use the checkpoint's sizes, or start a new run in another --out-dir");
   }
-  read_blocks(checkpoint_, model, "", model.parameters());
+  read_weights(checkpoint_, model, model.parameters());
 }
 
 void ModelCheckpoint::load(Gpt& model, Optimizer& optimizer) const {
-  read_blocks(checkpoint_, model, first_moment_name, optimizer.first_moment());
-  read_blocks(checkpoint_, model, second_moment_name, optimizer.second_moment());
+  read_moments(checkpoint_, model, first_moment_name, optimizer.first_moment());
+  read_moments(checkpoint_, model, second_moment_name, optimizer.second_moment());
   optimizer.set_steps(checkpoint_.integer("optimizer.steps"));
 }
 

@@ -8,6 +8,7 @@
 
 #include <shoal/collectives/all_reduce.hpp>
 #include <shoal/collectives/broadcast.hpp>
+#include <shoal/models/memory.hpp>
 #include <shoal/runtime/error.hpp>
 #include <shoal/runtime/log.hpp>
 #include <shoal/runtime/trace.hpp>
@@ -38,6 +39,7 @@ TrainOptions checked(TrainOptions options, const Mesh& mesh, const Dataset& data
                                 ", the data has " + std::to_string(data.tokenizer().vocabulary()) +
                                 " in blocks of " + std::to_string(data.block_size()));
   }
+  require_memory(options, mesh);
   return options;
 }
 
@@ -94,17 +96,22 @@ void check(const TrainOptions& options, const MeshShape& mesh) {
   }
 }
 
+bool saves_at_intervals(const TrainOptions& options) {
+  return !options.out_dir.empty() && options.checkpoint_interval > 0 &&
+         options.checkpoint_interval < options.max_iters;
+}
+
 Trainer::Trainer(const TrainOptions& options, const Mesh& mesh, const Dataset& data, Fresh)
     : options_(checked(options, mesh, data)),
       mesh_(mesh),
       data_(data),
-      model_(options_.model, mesh, options_.seed),
+      model_(options_.model, mesh, options_.seed, options_.savings),
       optimizer_(model_, options_.optimizer),
       share_(block_of(options_.batch_size, mesh.axis("dp").size(), mesh.coordinate("dp"))),
       inputs_(static_cast<std::size_t>(share_.size * options_.model.block_size)),
       targets_(inputs_.size()),
       writer_(mesh.all()) {
-  if (options_.async_checkpoints && saves_at_intervals()) {
+  if (options_.async_checkpoints && saves_at_intervals(options_)) {
     writer_.reserve(copy_bytes(model_, &optimizer_));
   }
 }
@@ -244,9 +251,11 @@ void Trainer::require_sound_weights() {
   require_finite(loss, "loss");
 }
 
-bool Trainer::saves_at_intervals() const {
-  return !options_.out_dir.empty() && options_.checkpoint_interval > 0 &&
-         options_.checkpoint_interval < options_.max_iters;
+MemoryUse Trainer::memory() const noexcept {
+  MemoryUse use = model_.memory();
+  use.optimizer = optimizer_.memory();
+  use.checkpoint = writer_.reserved();
+  return use;
 }
 
 ModelState Trainer::state() {
@@ -334,7 +343,7 @@ Trainer::Result Trainer::run(const Callbacks& callbacks) {
       result_.save_seconds += seconds_since(start);
     }
     const bool last = agreed.stop || step_ == options_.max_iters;
-    if (!last && saves_at_intervals() && step_ % options_.checkpoint_interval == 0) {
+    if (!last && saves_at_intervals(options_) && step_ % options_.checkpoint_interval == 0) {
       save_at_interval();
     }
   }

@@ -16,7 +16,8 @@
 namespace shoal {
 
 /// Reduces an array in place, bucket by bucket (Li et al. 2020, PyTorch Distributed): a bucket starts
-/// once all its pieces are ready, and those that are expected earlier have started.
+/// once all its pieces are ready, and those that are expected earlier have started. All ranks get all
+/// of it, or each its part.
 ///
 /// Between nodes the buckets go on in the background (nonblocking.hpp). On one node it is the ranks'
 /// own cores that move the data, so there is nothing to hide it behind, and all of it is done at the
@@ -26,6 +27,9 @@ class BucketedAllReduce {
   struct Options {
     Bytes bucket_bytes = Bytes{8} << 20;  ///< about; the last one of the array may be smaller
     enum class When { automatic, background, at_the_end } when = When::automatic;
+    /// Rank r gets only block_of(bucket, ranks, r) of every bucket, for half the messages
+    /// (reduce-scatter); what the rest of the array then holds is undefined.
+    bool scatter = false;
     CollectiveOptions collective;
   };
 
@@ -45,6 +49,14 @@ class BucketedAllReduce {
   /// All pieces are ready; returns when all is reduced, and the next round may begin. Throws Error
   /// if a bucket failed.
   void finish();
+  /// Ranges of the array that are reduced together, in the order in which they start; the same on all
+  /// ranks.
+  std::vector<Block> buckets() const;
+  /// True if these go on in the background; otherwise there is one.
+  bool in_background() const noexcept { return background_; }
+  /// Sizes of the buckets of an array of `count` elements, in no order, without making one.
+  static std::vector<Index> bucket_sizes(Index count, DType type, bool background, Bytes bucket_bytes);
+
   /// True between the first ready() of a round and finish().
   bool under_way() const noexcept { return under_way_; }
 
@@ -64,6 +76,7 @@ class BucketedAllReduce {
     Work work;
   };
   void start_what_can();
+  std::vector<Index> parts_of(const Block& range) const;
 
   const Communicator& comm_;
   std::byte* data_;
@@ -72,6 +85,7 @@ class BucketedAllReduce {
   ReduceOp op_;
   CollectiveOptions options_;
   bool background_;
+  bool scatter_;
   std::vector<Bucket> buckets_;                        // in the order of their start
   std::vector<std::vector<std::size_t>> buckets_of_;   // by piece
   std::vector<bool> is_ready_;                         // by piece

@@ -76,6 +76,31 @@ struct ParameterGroup {
   bool decay = false;
 };
 
+/// What makes training need less memory; what is learned stays the same.
+struct MemorySavings {
+  /// A block keeps only its input for the backward pass, which makes the rest again from it: about a
+  /// third more multiplications (Chen et al. 2016, Training Deep Nets with Sublinear Memory Cost).
+  bool recompute = false;
+  /// Each dp rank has the moments of, and updates, a part of the parameters (ZeRO-1, Rajbhandari et
+  /// al. 2020): as many bytes travel as without.
+  bool shard_optimizer = false;
+};
+
+/// Memory of one rank for training, by purpose.
+struct MemoryUse {
+  Bytes parameters = 0;
+  Bytes gradients = 0;
+  Bytes optimizer = 0;    ///< both moments
+  Bytes activations = 0;  ///< that wait for the backward pass
+  Bytes workspace = 0;    ///< gradients of activations, logits
+  Bytes checkpoint = 0;   ///< the copy from which one is written
+  Bytes staging = 0;      ///< of collectives and matrix products, about
+
+  Bytes total() const noexcept {
+    return parameters + gradients + optimizer + activations + workspace + checkpoint + staging;
+  }
+};
+
 /// The model. Weights live in one flat array a rank, gradients in another (node-shared, so that the
 /// dp all-reduce is one call without a copy). All ranks of the mesh must make the same calls; the tp
 /// ranks of one dp group must pass the same batch.
@@ -83,7 +108,8 @@ class Gpt {
  public:
   /// Draws the initial weights from `seed`: normal with the deviation config.init_std, residual
   /// projections divided by sqrt(2·layers) (Radford et al. 2019); they do not depend on the mesh. `mesh` must outlive the model.
-  Gpt(const GptConfig& config, const Mesh& mesh, std::uint64_t seed);
+  Gpt(const GptConfig& config, const Mesh& mesh, std::uint64_t seed,
+      const MemorySavings& savings = {});
   Gpt(Gpt&&) noexcept;
   ~Gpt();
 
@@ -107,8 +133,18 @@ class Gpt {
   std::span<float> parameters() noexcept;
   std::span<float> gradients() noexcept;
   void zero_gradients();
-  /// Sums the gradients over the dp axis, or waits for what has begun.
+  /// Sums the gradients over the dp axis, or waits for what has begun. With a sharded optimizer only
+  /// those of owned() are the sums afterwards.
   void reduce_gradients();
+  /// The ranges of the flat arrays that this rank updates: all of it, or with a sharded optimizer its
+  /// parts, which over the dp axis are all.
+  std::span<const Block> owned() const noexcept;
+  /// True if that is not all of it.
+  bool shards_optimizer() const noexcept;
+  /// owned()[range] has its new values; ranges come in order. Collective over dp.
+  void updated(std::size_t range);
+  /// Returns when every rank has all new values. Collective over dp.
+  void finish_update();
   /// What the last reduce_gradients() was about; of the sum's time, `waited` is what it waited itself.
   struct SumTimes {
     Seconds reducing{0};
@@ -118,6 +154,8 @@ class Gpt {
 
   std::span<const Parameter> parameter_list() const noexcept;
   std::span<const ParameterGroup> groups() const noexcept;
+  /// Memory in use: parameters, gradients, and what the largest batch so far has needed.
+  MemoryUse memory() const noexcept;
 
  private:
   struct Impl;

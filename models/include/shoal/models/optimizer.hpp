@@ -1,11 +1,14 @@
 // AdamW over the flat parameters of a model.
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
 #include <span>
+#include <vector>
 
 #include <shoal/models/gpt.hpp>
 #include <shoal/runtime/buffer.hpp>
+#include <shoal/runtime/placement.hpp>
 
 namespace shoal::models {
 
@@ -23,21 +26,34 @@ class Optimizer {
   /// `model` must outlive the optimizer.
   Optimizer(Gpt& model, const Options& options);
 
-  /// One step from the model's gradients (already reduced over dp). Collective over the mesh's tp
-  /// axis. Returns the global norm of the gradient, before clipping. If that is not finite nothing
+  /// One step from the model's gradients (already reduced over dp), on the part that this rank owns;
+  /// then all ranks have all new parameters. Collective over the mesh. Returns the global norm of the gradient, before clipping. If that is not finite nothing
   /// is changed.
   double step(float learning_rate);
 
   /// Steps taken so far; set when resuming.
   std::int64_t steps() const noexcept { return steps_; }
   void set_steps(std::int64_t steps) noexcept { steps_ = steps; }
-  /// First and second moments, in the order of Gpt::parameters(); for checkpoints.
+  /// Memory of the moments.
+  Bytes memory() const noexcept { return 2 * static_cast<Bytes>(m_.size()) * sizeof(float); }
+  /// First and second moments of the model's owned() ranges, one after the other; for checkpoints.
   std::span<float> first_moment() noexcept { return m_.span(); }
   std::span<float> second_moment() noexcept { return v_.span(); }
 
  private:
+  // What lies in one group and one owned range.
+  struct Piece {
+    Block range;         // of the model's arrays
+    Index moment = 0;    // offset in the moments
+    std::size_t owned = 0;
+    bool sharded = false;
+    bool decay = false;
+  };
+  double global_norm() const;
+
   Gpt& model_;
   Options options_;
+  std::vector<Piece> pieces_;
   Buffer<float> m_, v_;
   std::int64_t steps_ = 0;
 };

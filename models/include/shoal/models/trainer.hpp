@@ -18,6 +18,7 @@ namespace shoal::models {
 /// What to train and how. The defaults are nanoGPT's.
 struct TrainOptions {
   GptConfig model;  ///< its vocabulary and block size must be the data set's
+  MemorySavings savings;
   Optimizer::Options optimizer;
   LearningRate learning_rate;
   Index batch_size = 12;          ///< sequences of a micro-step, over all ranks
@@ -36,6 +37,9 @@ struct TrainOptions {
 
 /// Throws UsageError if the numbers make no run on this mesh.
 void check(const TrainOptions& options, const MeshShape& mesh);
+
+/// True if checkpoints are written before the end.
+bool saves_at_intervals(const TrainOptions& options);
 
 /// One step, as all ranks see it (losses), or as this rank does (times).
 struct StepReport {
@@ -58,7 +62,7 @@ struct StepReport {
 class Trainer {
  public:
   /// Makes the model, with fresh weights. Throws UsageError if the options do not fit the mesh or the
-  /// data, or if out_dir holds an earlier run. `mesh` and `data` must outlive the trainer.
+  /// data, or the memory of a node (require_memory), or if out_dir holds an earlier run. `mesh` and `data` must outlive the trainer.
   /// Collective.
   Trainer(const TrainOptions& options, const Mesh& mesh, const Dataset& data);
   /// Goes on from a checkpoint: with the options of the run that wrote it, losses are those of a run
@@ -101,6 +105,8 @@ class Trainer {
   Optimizer& optimizer() noexcept { return optimizer_; }
   /// Memory of this rank's copy of what a checkpoint at an interval holds; 0 if there are none.
   Bytes copy_memory() const noexcept { return writer_.reserved(); }
+  /// Memory that this rank's buffers take; after the first step, what predict_memory says.
+  MemoryUse memory() const noexcept;
   /// Updates done.
   std::int64_t step() const noexcept { return step_; }
 
@@ -116,7 +122,6 @@ class Trainer {
   TokenBatch draw(Split split, std::uint64_t step, Index first_sequence);
   double mean_loss(Split split);
   void require_sound_weights();
-  bool saves_at_intervals() const;
   ModelState state();
   void save_at_interval();
   void save_at_end();

@@ -1,0 +1,145 @@
+// Laws: a run's buffers take what was said before there were any; what the process takes beside them
+// is little; a run that does not fit is refused, with what would make it fit.
+#include <shoal/models/memory.hpp>
+
+#include <gtest/gtest.h>
+
+#include <fstream>
+#include <string>
+
+#include <shoal/runtime/error.hpp>
+#include <shoal/runtime/memory_left.hpp>
+#include <support/world.hpp>
+
+#include "trainer_setup.hpp"
+
+namespace shoal::models {
+namespace {
+
+using shoal::testing::world;
+using testing::meshes;
+using testing::SharedFolder;
+using testing::small_data;
+using testing::small_run;
+using testing::train;
+
+// Private and shared memory of the process that is not pages of a file.
+double memory_in_use() {
+  std::ifstream status("/proc/self/status");
+  double kib = 0;
+  for (std::string word; status >> word;) {
+    if (word != "RssAnon:" && word != "RssShmem:") continue;
+    double value = 0;
+    status >> value;
+    kib += value;
+  }
+  return kib * 1024;
+}
+
+// First, since memory that an earlier run has left behind would be taken again unseen.
+TEST(Memory, TheProcessTakesWhatWasSaid) {
+  if (world().size() > 1) GTEST_SKIP() << "shared pages count for every rank that has seen them";
+  const Dataset data = small_data(128);
+  TrainOptions options = small_run(data);
+  options.model.layers = 3;
+  options.model.heads = 8;
+  options.model.width = 512;
+  options.max_iters = 1;
+  const Mesh mesh(world(), MeshShape{});
+  Trainer(small_run(data), mesh, data);  // what the libraries take once
+  const double before = memory_in_use();
+  Trainer trainer(options, mesh, data);
+  train(trainer);
+  const double taken = memory_in_use() - before;
+  const auto said = static_cast<double>(predict_memory(options, mesh.shape(), 0, 0, false).total());
+  // A quarter of a gigabyte. OpenBLAS keeps some 10 MB a thread for packing.
+  EXPECT_NEAR(taken / said, 1.0, 0.08) << taken * 1e-6 << " MB taken, " << said * 1e-6 << " said";
+}
+
+TEST(Memory, BuffersAreWhatWasSaid) {
+  const Dataset data = small_data();
+  const SharedFolder folder;
+  int run = 0;
+  for (const MeshShape& shape : meshes(world().size())) {
+    const Mesh mesh(world(), shape);
+    for (int variant = 0; variant < 16; ++variant) {
+      TrainOptions options = small_run(data);
+      options.max_iters = 3;
+      options.savings.recompute = (variant & 1) != 0;
+      options.savings.shard_optimizer = (variant & 2) != 0;
+      options.model.dropout = (variant & 4) != 0 ? 0.1f : 0.0f;
+      options.model.bias = (variant & 8) != 0;
+      options.model.layers = 1 + variant % 3;
+      options.batch_size = 9;
+      options.model.precision =
+          (variant & 4) != 0 ? kernels::Precision::bf16 : kernels::Precision::fp32;
+      if (variant % 4 == 3 || variant == 8) {
+        options.out_dir = folder.path() / std::to_string(++run);
+        options.checkpoint_interval = 2;
+      }
+      Trainer trainer(options, mesh, data);
+      train(trainer);
+      const MemoryUse said =
+          predict_memory(options, shape, mesh.coordinate("dp"), mesh.coordinate("tp"),
+                         !mesh.axis("dp").on_one_node());
+      const MemoryUse taken = trainer.memory();
+      SCOPED_TRACE(shape.text() + ", variant " + std::to_string(variant));
+      EXPECT_EQ(said.parameters, taken.parameters);
+      EXPECT_EQ(said.gradients, taken.gradients);
+      EXPECT_EQ(said.optimizer, taken.optimizer);
+      EXPECT_EQ(said.activations, taken.activations);
+      EXPECT_EQ(said.workspace, taken.workspace);
+      EXPECT_EQ(said.checkpoint, taken.checkpoint);
+      EXPECT_EQ(said.checkpoint > 0, !options.out_dir.empty());
+    }
+  }
+}
+
+TEST(Memory, SavingsSaveWhatTheyShould) {
+  TrainOptions options;  // GPT-2 124M
+  options.batch_size = 8;
+  const MeshShape mesh = MeshShape::parse("dp=4");
+  const MemoryUse plain = predict_memory(options, mesh, 0, 0, false);
+  options.savings.shard_optimizer = true;
+  const MemoryUse sharded = predict_memory(options, mesh, 0, 0, false);
+  EXPECT_NEAR(static_cast<double>(sharded.optimizer), static_cast<double>(plain.optimizer) / 4, 64);
+  options.savings.recompute = true;
+  const MemoryUse both = predict_memory(options, mesh, 0, 0, false);
+  EXPECT_EQ(both.optimizer, sharded.optimizer);
+  // 12 layers keep 16 widths and more of each row, or their input alone and one layer the rest.
+  EXPECT_LT(both.activations, plain.activations / 5);
+}
+
+TEST(Memory, RefusesWhatCannotFitAndSaysWhatWould) {
+  const Dataset data = small_data();
+  TrainOptions options = small_run(data);
+  const Mesh mesh(world(), MeshShape{{{"dp", world().size()}}});
+  EXPECT_TRUE(forecast_memory(options, mesh).fits());
+
+  // A batch that takes more than all nodes have: half of it, and half of that, may not.
+  options.batch_size = world().size();
+  const Bytes each = predict_memory(options, mesh.shape(), 0, 0, false).activations;
+  Bytes sequences = 1;
+  while (sequences * each < memory_left().bytes) sequences *= 2;
+  const auto refusal = [&] {
+    try {
+      Trainer(options, mesh, data);
+    } catch (const UsageError& error) {
+      return error.message();
+    }
+    return std::string("not refused");
+  };
+  options.batch_size = static_cast<Index>(2 * sequences) * world().size();
+  const std::string text = refusal();
+  EXPECT_NE(text.find(" activations"), std::string::npos) << text;
+  EXPECT_NE(text.find("pass --batch-size "), std::string::npos) << text;
+
+  // No batch makes a model of 5 TB fit.
+  options = small_run(data);
+  options.model.width = 1 << 14;
+  options.model.layers = 100;
+  EXPECT_NE(refusal().find("a smaller model"), std::string::npos) << refusal();
+}
+
+}  // namespace
+}  // namespace shoal::models
