@@ -27,10 +27,10 @@ class BucketedAllReduce {
   struct Options {
     Bytes bucket_bytes = Bytes{8} << 20;  ///< about; the last one of the array may be smaller
     enum class When { automatic, background, at_the_end } when = When::automatic;
+    CollectiveOptions collective;
     /// Rank r gets only block_of(bucket, ranks, r) of every bucket, for half the messages
     /// (reduce-scatter); what the rest of the array then holds is undefined.
     bool scatter = false;
-    CollectiveOptions collective;
   };
 
   /// Of `count` elements at `data`, over `comm`, both of which must outlive this. `pieces`: ranges of

@@ -107,7 +107,8 @@ struct MemoryUse {
 class Gpt {
  public:
   /// Draws the initial weights from `seed`: normal with the deviation config.init_std, residual
-  /// projections divided by sqrt(2·layers) (Radford et al. 2019); they do not depend on the mesh. `mesh` must outlive the model.
+  /// projections divided by sqrt(2·layers) (Radford et al. 2019); they do not depend on the mesh.
+  /// `mesh` must outlive the model.
   Gpt(const GptConfig& config, const Mesh& mesh, std::uint64_t seed,
       const MemorySavings& savings = {});
   Gpt(Gpt&&) noexcept;

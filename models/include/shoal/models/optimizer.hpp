@@ -26,9 +26,9 @@ class Optimizer {
   /// `model` must outlive the optimizer.
   Optimizer(Gpt& model, const Options& options);
 
-  /// One step from the model's gradients (already reduced over dp), on the part that this rank owns;
-  /// then all ranks have all new parameters. Collective over the mesh. Returns the global norm of the gradient, before clipping. If that is not finite nothing
-  /// is changed.
+  /// One step from the model's gradients (already reduced over dp), on the part that this rank
+  /// owns; then all ranks have all new parameters. Collective over the mesh. Returns the global
+  /// norm of the gradient, before clipping. If that is not finite nothing is changed.
   double step(float learning_rate);
 
   /// Steps taken so far; set when resuming.

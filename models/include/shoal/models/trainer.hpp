@@ -61,9 +61,9 @@ struct StepReport {
 /// of the seed, not of the mesh: every mesh takes the same steps, up to rounding.
 class Trainer {
  public:
-  /// Makes the model, with fresh weights. Throws UsageError if the options do not fit the mesh or the
-  /// data, or the memory of a node (require_memory), or if out_dir holds an earlier run. `mesh` and `data` must outlive the trainer.
-  /// Collective.
+  /// Makes the model, with fresh weights. Throws UsageError if the options do not fit the mesh or
+  /// the data, or the memory of a node (require_memory), or if out_dir holds an earlier run. `mesh`
+  /// and `data` must outlive the trainer. Collective.
   Trainer(const TrainOptions& options, const Mesh& mesh, const Dataset& data);
   /// Goes on from a checkpoint: with the options of the run that wrote it, losses are those of a run
   /// that was never interrupted.
