@@ -63,6 +63,40 @@ TEST_P(Bucketed, GivesTheSumInEveryRound) {
   }
 }
 
+TEST_P(Bucketed, ScattersEachPartToItsRank) {
+  auto random = generator();
+  for (const Bytes bucket_bytes : {Bytes{4}, Bytes{1000}, Bytes{1} << 20}) {
+    const Index count = bucket_bytes == 4 ? 37 : 20000;
+    Buffer<std::int32_t> data(count, Memory::node_shared);
+    const std::vector<Block> pieces = random_pieces(count, random);
+    BucketedAllReduce::Options options{bucket_bytes, GetParam(), {}};
+    options.scatter = true;
+    BucketedAllReduce sum(world(), data.data(), count, DType::i32, ReduceOp::sum, pieces, options);
+    std::vector<Index> sizes = BucketedAllReduce::bucket_sizes(count, DType::i32,
+                                                               sum.in_background(), bucket_bytes);
+    const std::vector<Block> buckets = sum.buckets();
+    ASSERT_EQ(buckets.size(), sizes.size());
+    for (int round = 0; round < 2; ++round) {
+      Index all_ranks = 0;
+      for (int rank = 0; rank < world().size(); ++rank) all_ranks += rank + 1;
+      for (Index i = 0; i < count; ++i) {
+        data[i] = static_cast<std::int32_t>(i * (world().rank() + 1) + round);
+      }
+      for (std::size_t piece = 0; piece < pieces.size(); ++piece) sum.ready(piece);
+      sum.finish();
+      Index covered = 0;
+      for (const Block& bucket : buckets) {
+        covered += bucket.size;
+        const Block mine = block_of(bucket.size, world().size(), world().rank());
+        for (Index i = bucket.begin + mine.begin; i < bucket.begin + mine.end(); ++i) {
+          ASSERT_EQ(data[i], i * all_ranks + round * world().size());
+        }
+      }
+      EXPECT_EQ(covered, count);
+    }
+  }
+}
+
 TEST_P(Bucketed, FinishTakesTheRestForReady) {
   std::vector<double> data(5000, 1.0);
   const std::vector<Block> pieces = {{0, 1000}, {1000, 3000}, {4500, 500}};
