@@ -1,4 +1,4 @@
-// A loop of fused multiply-adds in registers: as many chains as hide the latency of one.
+// Two loops: fused multiply-adds in registers, as many chains as hide the latency of one; and loads.
 #include "fma.hpp"
 
 namespace shoal::bench::SHOAL_SIMD_VARIANT {
@@ -34,6 +34,21 @@ double fma_loop(long rounds, float* sink) {
   }
   *sink = total;
   return 2.0 * chains * lanes;
+}
+
+unsigned read_loop(const void* blocks, long count) {
+  typedef unsigned Words __attribute__((vector_size(bytes), aligned(4), may_alias));
+  constexpr int loads = 512 / bytes;
+  const auto* at = static_cast<const Words*>(blocks);
+  Words sums[4] = {};
+  for (long block = 0; block < count; ++block, at += loads) {
+#pragma GCC unroll 32
+    for (int i = 0; i < loads; ++i) sums[i % 4] ^= at[i];
+  }
+  const Words all = (sums[0] ^ sums[1]) ^ (sums[2] ^ sums[3]);
+  unsigned total = 0;
+  for (int lane = 0; lane < lanes; ++lane) total ^= all[lane];
+  return total;
 }
 
 }  // namespace shoal::bench::SHOAL_SIMD_VARIANT

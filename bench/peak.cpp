@@ -14,6 +14,7 @@
 #include <shoal/runtime/isa.hpp>
 
 #include "fma.hpp"
+#include "matrix_units.hpp"
 
 namespace shoal::bench {
 namespace {
@@ -44,15 +45,20 @@ Buffer<float> filled() {
   return matrix;
 }
 
-FmaLoop* chosen_loop() {
+struct Loops {
+  FmaLoop* fma;
+  ReadLoop* read;
+};
+
+Loops chosen_loops() {
   switch (selected_isa()) {
 #ifdef SHOAL_SIMD_HAS_AVX512
-    case Isa::avx512: return avx512::fma_loop;
+    case Isa::avx512: return {avx512::fma_loop, avx512::read_loop};
 #endif
 #ifdef SHOAL_SIMD_HAS_AVX2
-    case Isa::avx2: return avx2::fma_loop;
+    case Isa::avx2: return {avx2::fma_loop, avx2::read_loop};
 #endif
-    default: return baseline::fma_loop;
+    default: return {baseline::fma_loop, baseline::read_loop};
   }
 }
 
@@ -60,7 +66,7 @@ FmaLoop* chosen_loop() {
 
 double fma_gflops() {
   constexpr long rounds = 1 << 20;
-  FmaLoop* const loop = chosen_loop();
+  FmaLoop* const loop = chosen_loops().fma;
   double operations = 0;
   const double seconds = best_seconds([&] {
     double sum = 0;
@@ -75,6 +81,37 @@ double fma_gflops() {
     operations = sum;
   });
   return 1e-9 * operations / seconds;
+}
+
+double dot_gflops(const std::string& type) {
+  constexpr long rounds = 1 << 20;
+  const auto loop = type == "int8" ? int8_dot_loop : bf16_dot_loop;
+  if (loop(1) == 0) return 0;
+  double operations = 0;
+  const double seconds = best_seconds([&] {
+    double sum = 0;
+#pragma omp parallel reduction(+ : sum)
+    sum += static_cast<double>(rounds) * loop(rounds);
+    operations = sum;
+  });
+  return 1e-9 * operations / seconds;
+}
+
+void read_memory(const void* data, Bytes bytes) {
+  constexpr Bytes block = 512;
+  ReadLoop* const loop = chosen_loops().read;
+  const auto blocks = static_cast<Index>(bytes / block);
+  unsigned seen = 0;
+#pragma omp parallel reduction(^ : seen)
+  {
+    const Index threads = omp_get_num_threads();
+    const Index begin = blocks * omp_get_thread_num() / threads;
+    const Index end = blocks * (omp_get_thread_num() + 1) / threads;
+    seen ^= loop(static_cast<const std::byte*>(data) + static_cast<Bytes>(begin) * block,
+                 static_cast<long>(end - begin));
+  }
+  volatile unsigned kept = seen;
+  (void)kept;
 }
 
 double large_sgemm_gflops() {

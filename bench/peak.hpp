@@ -3,11 +3,20 @@
 
 #include <string>
 
+#include <shoal/runtime/units.hpp>
+
 namespace shoal::bench {
 
 /// GFLOP/s of fused multiply-adds that stay in registers, on all threads of this process; the best
 /// of a few tries.
 double fma_gflops();
+
+/// The same of the instructions for "bf16" or "int8" products; 0 where the processor has none. (AMX is
+/// measured by large_gemm_gflops() only.)
+double dot_gflops(const std::string& type);
+
+/// Reads memory once, on all threads of this process.
+void read_memory(const void* data, Bytes bytes);
 
 /// GFLOP/s of a large fp32 product by OpenBLAS, on all threads of this process; the best of a few
 /// tries.

@@ -17,7 +17,7 @@ constexpr const char* about_bench =
     "Measures this machine against the peer and against the bound.\n"
     "\n"
     "  shoal run -n 2 -- bench collectives\n"
-    "  shoal bench gemm --dtype fp32,bf16\n"
+    "  shoal bench kernels --dtype fp32,bf16\n"
     "  shoal run -n 2 -- bench train --config nano,gpt2\n"
     "  shoal run -n 2 -- bench checkpoint --out-dir /scratch\n"
     "\n"
@@ -35,10 +35,10 @@ constexpr const char* collectives_description =
 constexpr const char* all_reduce_description =
     "All-reduce alone: collectives --ops all_reduce, without other libraries.";
 
-constexpr const char* gemm_description =
-    "Matrix products in one process against OpenBLAS.\n"
+constexpr const char* kernels_description =
+    "Matrix products in one process against OpenBLAS (fp32) and oneDNN (bf16, int8).\n"
     "\n"
-    "C[m x n] = A[m x k] B[n x k]^T. The peak is measured in the same run.";
+    "C[m x n] = A[m x k] B[n x k]^T. Peak and memory bandwidth are measured in the same run.";
 
 constexpr const char* train_description =
     "Training steps on random tokens.\n"
@@ -83,7 +83,7 @@ class BenchCommand : public Command {
     app_->require_subcommand(1);
     add_collectives();
     add_all_reduce();
-    add_gemm();
+    add_kernels();
     add_train();
     add_checkpoint();
   }
@@ -105,14 +105,14 @@ class BenchCommand : public Command {
       collectives_.json = json_;
       if (all_reduce_app_->parsed()) collectives_.operations = {"all_reduce"};
       bench::collectives(world, collectives_);
-    } else if (gemm_app_->parsed()) {
+    } else if (kernels_app_->parsed()) {
       for (std::size_t begin = 0; begin < shapes_.size();) {
         const std::size_t end = std::min(shapes_.find(';', begin), shapes_.size());
-        gemm_.shapes.push_back(bench::GemmShape::parse(shapes_.substr(begin, end - begin)));
+        kernels_.shapes.push_back(bench::GemmShape::parse(shapes_.substr(begin, end - begin)));
         begin = end + 1;
       }
-      gemm_.json = json_;
-      bench::gemm(world, gemm_);
+      kernels_.json = json_;
+      bench::kernels(world, kernels_);
     } else if (checkpoint_app_->parsed()) {
       checkpoint_.mesh = choose_mesh(mesh_, world.size(), smallest_head_count);
       checkpoint_.json = json_;
@@ -201,15 +201,16 @@ class BenchCommand : public Command {
     add_contest(app);
   }
 
-  void add_gemm() {
-    CLI::App* app = gemm_app_ = app_->add_subcommand("gemm", gemm_description);
-    app->add_option("--dtype", gemm_.types, "fp32, bf16, int8; comma separated (fp32)")
+  void add_kernels() {
+    CLI::App* app = kernels_app_ = app_->add_subcommand("kernels", kernels_description);
+    app->add_option("--dtype", kernels_.types, "fp32, bf16 (operands in fp32), bf16s (stored in bf16), int8, bf16x2, bf16x3; comma "
+                    "separated (fp32)")
         ->type_name("LIST")
         ->delimiter(',');
     add(app, "--shapes", shapes_, "LIST",
-        "m,n,k;m,n,k;... (default: those of nano and gpt2)")
+        "m,n,k;m,n,k;... (default: squares, GPT-2's, a few rows)")
         ->default_str("");
-    add(app, "--seconds", gemm_.seconds_per_shape, "X", "time for each shape")
+    add(app, "--seconds", kernels_.seconds_per_shape, "X", "time for each shape")
         ->check(CLI::Range(0.0, 3600.0))
         ->type_name("X");
     add_common(app);
@@ -248,11 +249,11 @@ class BenchCommand : public Command {
 
   CLI::App* collectives_app_ = nullptr;
   CLI::App* all_reduce_app_ = nullptr;
-  CLI::App* gemm_app_ = nullptr;
+  CLI::App* kernels_app_ = nullptr;
   CLI::App* train_app_ = nullptr;
   CLI::App* checkpoint_app_ = nullptr;
   bench::CollectivesOptions collectives_;
-  bench::GemmOptions gemm_;
+  bench::KernelsOptions kernels_;
   bench::TrainOptions train_;
   bench::CheckpointOptions checkpoint_;
   std::string sizes_ = "8:64M", min_bytes_, max_bytes_, dtype_ = "f32", op_ = "sum",

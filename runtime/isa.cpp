@@ -92,6 +92,14 @@ bool has_avx512_bf16() noexcept {
 #endif
 }
 
+bool has_avx512_vnni() noexcept {
+#if defined(__x86_64__)
+  return strongest_isa() == Isa::avx512 && cpuid_bit(7, 0, 2, 11);
+#else
+  return false;
+#endif
+}
+
 std::string processor_features() {
   std::string text;
   const auto add = [&text](bool present, const char* name) {
@@ -106,7 +114,7 @@ std::string processor_features() {
   add(__builtin_cpu_supports("avx2"), "avx2");
   add(__builtin_cpu_supports("fma"), "fma");
   add(__builtin_cpu_supports("avx512f"), "avx512f");
-  add(__builtin_cpu_supports("avx512vnni"), "avx512_vnni");
+  add(has_avx512_vnni(), "avx512_vnni");
   add(has_avx512_bf16(), "avx512_bf16");
   add(has_amx_bf16(), "amx_bf16");
 #elif defined(__aarch64__)

@@ -19,6 +19,43 @@ void from_bf16(Index n, const std::uint16_t* x, float* y) {
   for (Index i = 0; i < n; ++i) y[i] = as_float(std::uint32_t{x[i]} << 16);
 }
 
+// The nearest bfloat16, but for the largest numbers, which would become infinite: the next one to zero.
+inline std::uint32_t leading_bits(float x) {
+  const std::uint32_t rounded = bf16_bits(x);
+  const std::uint32_t bits = as_bits(x);
+  const bool overflows =
+      (rounded & 0x7fffffffu) == 0x7f800000u && (bits & 0x7fffffffu) < 0x7f800000u;
+  return overflows ? bits & 0xffff0000u : rounded;
+}
+
+// What x is beyond its leading part; nothing where that is infinite or NaN.
+inline float beyond(float x, std::uint32_t leading) {
+  const float rest = x - as_float(leading);
+  return (leading & 0x7f800000u) == 0x7f800000u ? 0.0f : rest;
+}
+
+void split(Index n, const float* x, std::uint16_t* first, std::uint16_t* second,
+           std::uint16_t* third) {
+  if (third == nullptr) {
+#pragma omp simd
+    for (Index i = 0; i < n; ++i) {
+      const std::uint32_t leading = leading_bits(x[i]);
+      first[i] = static_cast<std::uint16_t>(leading >> 16);
+      second[i] = static_cast<std::uint16_t>(bf16_bits(beyond(x[i], leading)) >> 16);
+    }
+    return;
+  }
+#pragma omp simd
+  for (Index i = 0; i < n; ++i) {
+    const std::uint32_t leading = leading_bits(x[i]);
+    const float rest = beyond(x[i], leading);
+    const std::uint32_t middle = bf16_bits(rest);
+    first[i] = static_cast<std::uint16_t>(leading >> 16);
+    second[i] = static_cast<std::uint16_t>(middle >> 16);
+    third[i] = static_cast<std::uint16_t>(bf16_bits(rest - as_float(middle)) >> 16);
+  }
+}
+
 float quantize(Index n, const float* x, std::int8_t* q) {
   // As integers, magnitudes of floats are ordered, and NaN lies above infinity.
   std::uint32_t largest = 0;
@@ -77,7 +114,7 @@ std::int32_t dot_int8(Index k, const std::int8_t* a, const std::int8_t* b) {
 
 }  // namespace
 
-extern const ConvertKernels convert_kernels = {round_to_bf16, to_bf16,   from_bf16, quantize,
-                                               scale_int32,   dot4_int8, dot_int8};
+extern const ConvertKernels convert_kernels = {round_to_bf16, to_bf16,     from_bf16, split,
+                                               quantize,      scale_int32, dot4_int8, dot_int8};
 
 }  // namespace shoal::kernels::SHOAL_SIMD_VARIANT

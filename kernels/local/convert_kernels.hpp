@@ -11,6 +11,9 @@ struct ConvertKernels {
   void (*round_to_bf16)(std::int64_t n, const float* x, float* y);
   void (*to_bf16)(std::int64_t n, const float* x, std::uint16_t* y);
   void (*from_bf16)(std::int64_t n, const std::uint16_t* x, float* y);
+  /// x = first + second + third, each a bfloat16, to 2^-24 of x; without `third` (null) to 2^-16.
+  void (*split)(std::int64_t n, const float* x, std::uint16_t* first, std::uint16_t* second,
+                std::uint16_t* third);
   /// Scale and quantised values of one row.
   float (*quantize)(std::int64_t n, const float* x, std::int8_t* q);
   /// In place: the int32 whose bits c[j] holds becomes int32·a_scale·b_scale[j].

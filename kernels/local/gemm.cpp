@@ -16,8 +16,11 @@
 
 #include "convert_kernels.hpp"
 #include "gemm_check.hpp"
+#include "gemm_split.hpp"
+#include "kernel_log.hpp"
 #include "onednn_bf16.hpp"
 #include "scratch.hpp"
+#include "skinny.hpp"
 #include "threads.hpp"
 
 namespace shoal::kernels {
@@ -229,9 +232,29 @@ void gemm(Trans ta, Trans tb, Index m, Index n, Index k, float alpha, const floa
   check_gemm("gemm", ta, tb, m, n, k, lda, ldb, ldc);
   if (m == 0 || n == 0) return;
   if (k == 0 || alpha == 0) return scale_matrix(m, n, beta, c, ldc);
-  if (precision == Precision::bf16) {
+  const char* const name = precision == Precision::fp32   ? "gemm fp32"
+                           : precision == Precision::bf16 ? "gemm bf16"
+                                                          : "gemm bf16x";
+  const auto tell = [&](std::string_view kernel) {
+    tell_kernel(name, ta, tb, m, n, k, kernel);
+  };
+  if (is_skinny(ta, tb, m, most_rows_of_fp32)) {
+    // The weights pass by once, whatever the arithmetic: fp32 costs no more than bf16.
+    tell("shoal, few rows");
+    if (precision == Precision::bf16) {
+      skinny_rounded(m, n, k, alpha, a, lda, b, ldb, beta, c, ldc);
+    } else {
+      skinny_fp32(m, n, k, alpha, a, lda, b, ldb, beta, c, ldc);
+    }
+  } else if (precision == Precision::bf16) {
+    tell(bf16_backend() == Bf16Backend::onednn ? "oneDNN bf16" : "rounded, fp32");
     gemm_rounded(ta, tb, m, n, k, alpha, a, lda, b, ldb, beta, c, ldc);
+  } else if (precision != Precision::fp32 && splits()) {
+    const int parts = precision == Precision::bf16x2 ? 2 : 3;
+    tell(parts == 2 ? "oneDNN bf16, 3 products" : "oneDNN bf16, 6 products");
+    gemm_split(parts, ta, tb, m, n, k, alpha, a, lda, b, ldb, beta, c, ldc);
   } else {
+    tell(fp32_backend() == Fp32Backend::openblas ? "OpenBLAS sgemm" : "oneDNN sgemm");
     gemm_fp32(ta, tb, m, n, k, alpha, a, lda, b, ldb, beta, c, ldc);
   }
 }
@@ -241,10 +264,16 @@ void gemm_bf16(Trans ta, Trans tb, Index m, Index n, Index k, const bfloat16* a,
   check_gemm("gemm_bf16", ta, tb, m, n, k, lda, ldb, ldc);
   if (m == 0 || n == 0) return;
   if (k == 0) return scale_matrix(m, n, 0, c, ldc);
+  if (is_skinny(ta, tb, m, most_rows_of_bf16)) {
+    tell_kernel("gemm_bf16", ta, tb, m, n, k, "shoal, few rows");
+    return skinny_bf16(m, n, k, a, lda, b, ldb, c, ldc);
+  }
   if (bf16_backend() == Bf16Backend::onednn) {
+    tell_kernel("gemm_bf16", ta, tb, m, n, k, "oneDNN bf16");
     onednn_gemm_bf16({ta, tb, m, n, k, lda, ldb, ldc, 1.0f, 0.0f}, a, b, c);
     return;
   }
+  tell_kernel("gemm_bf16", ta, tb, m, n, k, "widened, fp32");
   gemm_converted<float>(
       ta, tb, m, n, k, a, lda, b, ldb, 0.0f, c, ldc, from_bf16_row,
       [&](const Extents& e, const float* x, Index ldx, const float* y, Index ldy, float part_beta,
@@ -261,6 +290,11 @@ std::string gemm_backend(Precision precision) {
            (openblas_get_parallel() == 2 ? ", openmp)" : ")");
   } else {
     fp32 = onednn_version() + " sgemm";
+  }
+  if (precision == Precision::bf16x2 || precision == Precision::bf16x3) {
+    if (!splits()) return fp32;
+    return onednn_version() + " bf16 (" + std::string(onednn_bf16_arithmetic()) + "), " +
+           (precision == Precision::bf16x2 ? "3" : "6") + " products";
   }
   if (precision == Precision::fp32) return fp32;
   if (bf16_backend() == Bf16Backend::rounded) return "operands rounded to bf16, " + fp32;

@@ -10,7 +10,9 @@
 
 #include "convert_kernels.hpp"
 #include "gemm_check.hpp"
+#include "kernel_log.hpp"
 #include "onednn_bf16.hpp"
+#include "skinny.hpp"
 #include "threads.hpp"
 
 namespace shoal::kernels {
@@ -34,7 +36,14 @@ bool onednn_is_exact() {
 // Leaves int32 sums in the memory of C.
 void integer_product(Index m, Index n, Index k, const std::int8_t* a, Index lda,
                      const std::int8_t* b, Index ldb, float* c, Index ldc) {
-  if (onednn_is_exact()) {
+  if (skinny_int8(m, n, k, a, lda, b, ldb, c, ldc)) {
+    tell_kernel("gemm_int8", Trans::no, Trans::yes, m, n, k, "shoal, few rows");
+    return;
+  }
+  const bool by_onednn = onednn_is_exact();
+  tell_kernel("gemm_int8", Trans::no, Trans::yes, m, n, k,
+              by_onednn ? "oneDNN s8s8s32" : "shoal int8");
+  if (by_onednn) {
     const std::int32_t no_offset = 0;
     const SignalsHeld held;
     const dnnl_status_t status =

@@ -49,17 +49,19 @@ struct GemmShape {
   static GemmShape parse(const std::string& text);
 };
 
-/// Matrix products of one process against OpenBLAS's sgemm called directly.
-struct GemmOptions {
-  std::vector<std::string> types = {"fp32"};  ///< fp32, bf16, int8
-  std::vector<GemmShape> shapes;              ///< empty: those of small and GPT-2 models
+/// Matrix products of one process against OpenBLAS (fp32) and oneDNN (bf16, int8) called directly.
+struct KernelsOptions {
+  /// fp32, bf16 (operands in fp32), bf16s (stored in bf16), int8, bf16x2, bf16x3.
+  std::vector<std::string> types = {"fp32"};
+  std::vector<GemmShape> shapes;  ///< empty: squares, GPT-2's, and some of few rows
   double seconds_per_shape = 0.5;
   std::string json;
 };
 
-/// The bound is the peak: the best that any large product, or (fp32) a loop of fused multiply-adds
-/// in registers, reached here in the same run. One rank only.
-void gemm(const Communicator& world, const GemmOptions& options);
+/// The bound is the longer of the arithmetic at the peak, which is the best that a loop in registers or
+/// any large product reached here in the same run, and of reading the weights once, measured in turns
+/// with the rest. Results are checked. One rank only. Throws UsageError for a type there is not.
+void kernels(const Communicator& world, const KernelsOptions& options);
 
 /// Training steps on random tokens.
 struct TrainOptions {

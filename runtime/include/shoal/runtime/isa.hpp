@@ -23,5 +23,7 @@ std::string processor_features();
 /// AMX tiles, or AVX-512's dot product.
 bool has_amx_bf16() noexcept;
 bool has_avx512_bf16() noexcept;
+/// The same for dot products of bytes.
+bool has_avx512_vnni() noexcept;
 
 }  // namespace shoal

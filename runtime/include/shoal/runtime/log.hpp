@@ -13,7 +13,7 @@ void set_level(Level level) noexcept;
 Level level() noexcept;
 
 /// Whether SHOAL_LOG names this topic, which is told of by info() only then: "collectives" (which
-/// algorithm a collective takes, and why).
+/// algorithm a collective takes, and why), "kernels" (which kernel a product takes).
 bool wants(std::string_view topic) noexcept;
 
 /// Write one line to standard error. `info` and `warning` speak once for the run (rank 0 only);

@@ -12,9 +12,19 @@ namespace shoal::kernels {
 /// Whether an operand is taken as it lies or transposed.
 enum class Trans { no, yes };
 
-/// Arithmetic of a product. bf16: both operands are rounded to bfloat16 (nearest, ties to even), the
-/// products are accumulated in fp32; storage stays fp32.
-enum class Precision { fp32, bf16 };
+/// Arithmetic of a product; storage stays fp32.
+enum class Precision {
+  fp32,
+  /// Both operands are rounded to bfloat16 (nearest, ties to even), the products are accumulated in fp32.
+  bf16,
+  /// Both operands are taken as sums of two (x2) or three (x3) bfloat16 numbers, whose products on bf16
+  /// units are accumulated in fp32; plain fp32 where that is faster, which it is without AMX. With
+  /// u = 2^-24 and S = Σ|a|·|b| of an element, its error is at most (768 + 3k)·u·S for x2 and
+  /// (5 + 6k)·u·S for x3, where fp32 has k·u·S; but numbers below 2^-100 may count as 0, and where an
+  /// operand is infinite the result is infinite or NaN.
+  bf16x2,
+  bf16x3
+};
 
 /// C[m×n] = alpha·op(A)·op(B) + beta·C, all row-major; op(A) is m×k and op(B) is k×n. lda, ldb and
 /// ldc are the distances between rows, in elements, of the matrices as stored. With beta == 0 C is
@@ -23,7 +33,10 @@ enum class Precision { fp32, bf16 };
 ///
 /// The environment chooses the library, for tests and measurements: SHOAL_FP32_BACKEND=openblas or
 /// onednn, SHOAL_BF16_BACKEND=onednn or rounded (operands rounded to bf16, then the fp32 product:
-/// the same numerics, faster where the processor has no bf16 arithmetic).
+/// the same numerics, faster where the processor has no bf16 arithmetic), SHOAL_BF16X_BACKEND=split or
+/// fp32. Left to itself, a product of up to 16 rows with weights in rows along k (ta no, tb yes) is done
+/// by kernels of Shoal's own, which read the weights once and copy nothing. SHOAL_LOG=kernels tells what
+/// was taken.
 ///
 /// Throws Error on a negative extent, a leading dimension shorter than a row, or extents above 2^31.
 void gemm(Trans ta, Trans tb, Index m, Index n, Index k, float alpha, const float* a, Index lda,
