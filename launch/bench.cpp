@@ -40,6 +40,14 @@ constexpr const char* kernels_description =
     "\n"
     "C[m x n] = A[m x k] B[n x k]^T. Peak and memory bandwidth are measured in the same run.";
 
+constexpr const char* matmul_description =
+    "Products of matrices that are divided over the ranks.\n"
+    "\n"
+    "E is the speed over that of one process with the cores of all ranks, measured in turns. ScaLAPACK is "
+    "the peer where it is installed.\n"
+    "\n"
+    "  shoal run -n 2 -- bench matmul --dtype fp32,bf16";
+
 constexpr const char* train_description =
     "Training steps on random tokens.\n"
     "\n"
@@ -84,6 +92,7 @@ class BenchCommand : public Command {
     add_collectives();
     add_all_reduce();
     add_kernels();
+    add_matmul();
     add_train();
     add_checkpoint();
   }
@@ -113,6 +122,10 @@ class BenchCommand : public Command {
       }
       kernels_.json = json_;
       bench::kernels(world, kernels_);
+    } else if (matmul_app_->parsed()) {
+      matmul_.memory = memory_ == "local" ? Memory::local : Memory::node_shared;
+      matmul_.json = json_;
+      bench::matmul(world, matmul_);
     } else if (checkpoint_app_->parsed()) {
       checkpoint_.mesh = choose_mesh(mesh_, world.size(), smallest_head_count);
       checkpoint_.json = json_;
@@ -216,6 +229,26 @@ class BenchCommand : public Command {
     add_common(app);
   }
 
+  void add_matmul() {
+    CLI::App* app = matmul_app_ = app_->add_subcommand("matmul", matmul_description);
+    app->add_option("--dtype", matmul_.types, "fp32, bf16; comma separated (fp32)")
+        ->type_name("LIST")
+        ->delimiter(',');
+    app->add_option("--sizes", matmul_.sizes, "rows and columns; comma separated (1024,2048,4096)")
+        ->type_name("LIST")
+        ->check(CLI::Range(1, 65536))
+        ->delimiter(',');
+    add(app, "--algorithm", matmul_.algorithm, "NAME",
+        "in_place, row, column, summa or 2.5d (default: the library's choice)")
+        ->default_str("");
+    add(app, "--memory", memory_, "KIND", "node_shared: parts that the ranks of a node see; local")
+        ->check(CLI::IsMember({"shared", "node_shared", "local"}))
+        ->type_name("KIND");
+    add(app, "--rounds", matmul_.rounds, "N", "measurements, of which the medians are")
+        ->check(CLI::Range(1, 1000));
+    add_common(app);
+  }
+
   void add_train() {
     CLI::App* app = train_app_ = app_->add_subcommand("train", train_description);
     app->add_option("--config", train_.configs, "nano, gpt2, gpt2-512; comma separated (nano)")
@@ -250,10 +283,12 @@ class BenchCommand : public Command {
   CLI::App* collectives_app_ = nullptr;
   CLI::App* all_reduce_app_ = nullptr;
   CLI::App* kernels_app_ = nullptr;
+  CLI::App* matmul_app_ = nullptr;
   CLI::App* train_app_ = nullptr;
   CLI::App* checkpoint_app_ = nullptr;
   bench::CollectivesOptions collectives_;
   bench::KernelsOptions kernels_;
+  bench::MatmulOptions matmul_;
   bench::TrainOptions train_;
   bench::CheckpointOptions checkpoint_;
   std::string sizes_ = "8:64M", min_bytes_, max_bytes_, dtype_ = "f32", op_ = "sum",

@@ -63,6 +63,21 @@ struct KernelsOptions {
 /// with the rest. Results are checked. One rank only. Throws UsageError for a type there is not.
 void kernels(const Communicator& world, const KernelsOptions& options);
 
+/// Products of matrices that are divided by rows over all ranks.
+struct MatmulOptions {
+  std::vector<std::string> types = {"fp32"};  ///< fp32, bf16
+  std::vector<Index> sizes = {1024, 2048, 4096};
+  std::string algorithm;  ///< as in kernels::MatmulOptions; empty: the library's choice
+  Memory memory = Memory::node_shared;
+  int rounds = 5;         ///< of which the medians are
+  std::string json;
+};
+
+/// The bound is one process with the cores of all ranks, measured in turns: E is the speed over its. The
+/// peer is ScaLAPACK, in fp32, where it is installed. Results are checked. Collective; on one node. Throws
+/// UsageError for options that make no sense, Error for a wrong result.
+void matmul(const Communicator& world, const MatmulOptions& options);
+
 /// Training steps on random tokens.
 struct TrainOptions {
   std::vector<std::string> configs = {"nano"};  ///< nano, gpt2, gpt2-512
