@@ -121,6 +121,13 @@ TEST(Matmul, EveryAlgorithmAndExtent) {
   }
 }
 
+TEST(Matmul, SeveralPanels) {
+  const Mesh mesh(world(), MeshShape::parse("tp=" + std::to_string(world().size())));
+  const Index rows = 65 * world().size();
+  ASSERT_NO_FATAL_FAILURE(check_matmul_case(mesh, {rows, 66, 1100}, {Shard(0)}, {Replicate()},
+                                            {Shard(0)}, {}, Memory::node_shared));
+}
+
 TEST(Matmul, OverAMesh) {
   for (int rows = 2; rows < world().size(); ++rows) {
     if (world().size() % rows != 0) continue;
