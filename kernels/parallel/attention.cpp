@@ -26,13 +26,13 @@ Block local_heads_of(const Communicator& group, Index width, Index heads) {
 }  // namespace
 
 HeadParallelAttention::HeadParallelAttention(const Communicator& group, Index width, Index heads,
-                                             Precision precision)
+                                             Precision precision, Activations activations)
     : total_heads_(heads),
       head_dim_(heads > 0 ? width / heads : 0),
       heads_(local_heads_of(group, width, heads)),
       precision_(precision),
-      qkv_(group, width, 3 * heads_.size * head_dim_, precision),
-      proj_(group, heads_.size * head_dim_, width, precision) {}
+      qkv_(group, width, 3 * heads_.size * head_dim_, precision, activations),
+      proj_(group, heads_.size * head_dim_, width, precision, activations) {}
 
 AttentionShape HeadParallelAttention::shape(Index batch, Index time,
                                             std::uint64_t first_batch) const {

@@ -107,6 +107,66 @@ TEST_P(ParallelLinear, RowEqualsTwin) {
   expect_close(db, twin.dbias, rows, "dbias");
 }
 
+// With activations divided by rows, in memory that others see (products read and add in place) and in
+// memory that they do not (chunks travel).
+TEST_P(ParallelLinear, ByRowsEqualsTwin) {
+  const auto [rows, in, out] = GetParam();
+  const Twin twin = serial();
+  const Block mine_rows = mine(rows), mine_in = mine(in), mine_out = mine(out);
+  const auto buffer = [](const Matrix& from, Memory memory) {
+    // One more, so that a rank without rows has an address: null would say that nobody wants dx.
+    Buffer<float> copy(static_cast<Index>(from.size()) + 1, memory);
+    std::copy(from.begin(), from.end(), copy.begin());
+    return copy;
+  };
+  const auto matrix = [](const Buffer<float>& from) {
+    return Matrix(from.begin(), from.end() - 1);
+  };
+  for (const Memory memory : {Memory::node_shared, Memory::local}) {
+    for (const Gradients how : {Gradients::add, Gradients::overwrite}) {
+      const bool adds = how == Gradients::add;
+      const Matrix dweight = adds ? dweight0 : poisoned(out * in);
+      const Matrix dbias = adds ? dbias0 : poisoned(out);
+      Matrix expected_dw = twin.dweight, expected_db = twin.dbias;
+      for (std::size_t i = 0; !adds && i < expected_dw.size(); ++i) expected_dw[i] -= dweight0[i];
+      for (std::size_t i = 0; !adds && i < expected_db.size(); ++i) expected_db[i] -= dbias0[i];
+      {
+        const ColumnParallelLinear layer(world(), in, mine_out.size, Precision::fp32,
+                                         kernels::Activations::by_rows);
+        const Matrix w = rows_of(weight, in, mine_out), b = rows_of(bias, 1, mine_out);
+        const Matrix local_dy = cols_of(dy, out, mine_out);
+        const Buffer<float> local_x = buffer(rows_of(x, in, mine_rows), memory);
+        const Buffer<float> dx = buffer(poisoned(mine_rows.size * in), memory);
+        Matrix y = poisoned(rows * mine_out.size);
+        Matrix dw = rows_of(dweight, in, mine_out), db = rows_of(dbias, 1, mine_out);
+        layer.forward(rows, local_x.data(), w.data(), b.data(), y.data());
+        layer.backward(rows, local_x.data(), w.data(), local_dy.data(), dx.data(), dw.data(),
+                       db.data(), how);
+        expect_close(y, cols_of(twin.y, out, mine_out), in, "y by columns");
+        expect_close(matrix(dx), rows_of(twin.dx, in, mine_rows), out, "dx by columns");
+        expect_close(dw, rows_of(expected_dw, in, mine_out), rows + 2, "dweight by columns");
+        expect_close(db, rows_of(expected_db, 1, mine_out), rows + 2, "dbias by columns");
+      }
+      {
+        const RowParallelLinear layer(world(), mine_in.size, out, Precision::fp32,
+                                      kernels::Activations::by_rows);
+        const Matrix w = cols_of(weight, in, mine_in), local_x = cols_of(x, in, mine_in);
+        const Buffer<float> local_dy = buffer(rows_of(dy, out, mine_rows), memory);
+        const Buffer<float> y = buffer(poisoned(mine_rows.size * out), memory);
+        Matrix dx = poisoned(rows * mine_in.size);
+        Matrix dw = cols_of(dweight, in, mine_in), db = dbias;
+        layer.forward(rows, local_x.data(), w.data(), bias.data(), y.data());
+        layer.backward(rows, local_x.data(), w.data(), local_dy.data(), dx.data(), dw.data(),
+                       db.data(), how);
+        expect_close(matrix(y), rows_of(twin.y, out, mine_rows), in, "y by rows");
+        expect_close(dx, cols_of(twin.dx, in, mine_in), out, "dx by rows");
+        expect_close(dw, cols_of(expected_dw, in, mine_in), rows + 2, "dweight by rows");
+        expect_close(db, expected_db, rows + 2, "dbias by rows");
+      }
+    }
+  }
+}
+
 TEST_P(ParallelLinear, OverwritingEqualsAddingToZeros) {
   const auto [rows, in, out] = GetParam();
   const Communicator self = alone();
@@ -129,7 +189,7 @@ TEST_P(ParallelLinear, OverwritingEqualsAddingToZeros) {
 
 INSTANTIATE_TEST_SUITE_P(Shapes, ParallelLinear,
                          ::testing::Values(Shape2{1, 8, 8}, Shape2{5, 16, 24}, Shape2{33, 17, 29},
-                                           Shape2{64, 128, 96}, Shape2{7, 3, 2}));
+                                           Shape2{64, 128, 96}, Shape2{7, 3, 2}, Shape2{701, 9, 12}));
 
 }  // namespace
 }  // namespace shoal::testing

@@ -33,7 +33,9 @@ class HeadParallelAttention {
 
   /// `heads` must divide `width`, and the group's size must divide `heads` (UsageError). `group`
   /// must outlive the layer.
-  HeadParallelAttention(const Communicator& group, Index width, Index heads, Precision precision);
+  /// With Activations::by_rows x, y, dx and dy have this rank's rows only (linear.hpp).
+  HeadParallelAttention(const Communicator& group, Index width, Index heads, Precision precision,
+                        Activations activations = Activations::whole);
 
   Index local_heads() const noexcept { return heads_.size; }
   Index head_dim() const noexcept { return head_dim_; }
