@@ -238,8 +238,8 @@ void gemm(Trans ta, Trans tb, Index m, Index n, Index k, float alpha, const floa
   const auto tell = [&](std::string_view kernel) {
     tell_kernel(name, ta, tb, m, n, k, kernel);
   };
-  if (is_skinny(ta, tb, m, most_rows_of_fp32)) {
-    // The weights pass by once, whatever the arithmetic: fp32 costs no more than bf16.
+  if (is_skinny(ta, tb, m, precision == Precision::bf16 ? most_rows_rounded : most_rows_of_fp32)) {
+    // The weights pass by once, whatever the arithmetic.
     tell("shoal, few rows");
     if (precision == Precision::bf16) {
       skinny_rounded(m, n, k, alpha, a, lda, b, ldb, beta, c, ldc);

@@ -85,7 +85,7 @@ void skinny_bf16(Index m, Index n, Index k, const bfloat16* a, Index lda, const 
 
 bool skinny_int8(Index m, Index n, Index k, const std::int8_t* a, Index lda, const std::int8_t* b,
                  Index ldb, float* c, Index ldc) {
-  if (m > most_skinny_rows || skinny().int8 == nullptr || !has_avx512_vnni()) return false;
+  if (m > most_rows_of_int8 || skinny().int8 == nullptr || !has_avx512_vnni()) return false;
   auto* const x =
       arranged_scratch().get<std::uint8_t>(static_cast<std::size_t>(m * padded(k)));
   for (Index i = 0; i < m; ++i) skinny().arrange_int8(m, i, k, a + i * lda, x);

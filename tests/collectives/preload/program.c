@@ -288,8 +288,8 @@ static void end(MPI_Comm comm, const Begun* begun) {
 }
 
 /* MPI_Iallreduce: several under way, beside other collectives and messages, waited for in every way.
- * The ranks do not all choose the same. Only under the library: Open MPI 4.1.4 alone crashes where some
- * ranks are in place and others not, or a communicator is freed meanwhile. */
+ * The ranks do not all choose the same. Only under the library: Open MPI 4.1.4 alone crashed in this test,
+ * by what is not known. */
 static void nonblocking(MPI_Comm comm, uint64_t number) {
   static const int64_t counts[most_begun] = {1, 30, 700, 2000, 70000, 1, 300000, 5};
   const char* preloaded = getenv("LD_PRELOAD");
