@@ -224,7 +224,7 @@ void kernels(const Communicator& world, const KernelsOptions& options) {
       std::vector<std::function<void()>> calls = {[&] { one.multiply(); },
                                                   [&] { read_memory(weights, bytes); }};
       for (const KernelPeer& peer : peers) calls.push_back(peer.call);
-      const auto medians = interleaved_medians(world, calls, options.seconds_per_shape, 5);
+      const auto medians = interleaved_medians(world, calls, options.seconds_per_shape, 5, 1);
       one.check();
       const auto best = std::min_element(medians.begin() + 2, medians.end());
       const KernelPeer& peer = peers[static_cast<std::size_t>(best - medians.begin() - 2)];

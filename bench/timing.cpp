@@ -37,7 +37,7 @@ double median(std::vector<double> values) {
 
 std::vector<double> interleaved_medians(const Communicator& comm,
                                         std::span<const std::function<void()>> calls,
-                                        double budget, int fewest) {
+                                        double budget, int fewest, int untimed) {
   std::vector<double> estimate;
   for (const auto& call : calls) {
     call();
@@ -50,15 +50,19 @@ std::vector<double> interleaved_medians(const Communicator& comm,
   const double shortest = comm.on_one_node() ? shortest_repetition : shortest_between_nodes;
   for (const double seconds : estimate) {
     times.push_back(static_cast<int>(std::clamp(shortest / std::max(seconds, 1e-9), 1.0, 200.0)));
-    round += seconds * times.back();
+    round += seconds * (times.back() + untimed);
   }
   const auto repetitions = static_cast<std::size_t>(std::clamp(
       budget / std::max(round, 1e-9), static_cast<double>(fewest), double{most_repetitions}));
   std::vector<double> measured(repetitions * calls.size());
   for (std::size_t repetition = 0; repetition < repetitions; ++repetition) {
     for (std::size_t i = 0; i < calls.size(); ++i) {
+      for (int before = 0; before < untimed; ++before) calls[i]();
       barrier(comm);
       measured[i * repetitions + repetition] = time_of(calls[i], times[i]);
+      // Where ranks share cores, one that is through must not begin with something long while another
+      // still has to be given a core to see that it is through, too.
+      barrier(comm);
     }
   }
   slowest_rank(comm, measured);

@@ -148,12 +148,24 @@ class BenchCommand : public Command {
     add(app, "--trace", trace_file_, "FILE", "write a Chrome/Perfetto trace")->default_str("");
   }
 
-  // "MIN:MAX", or one size.
+  // "MIN:MAX:FACTOR", "MIN:MAX", or one size.
   void set_sizes() {
-    const std::size_t colon = sizes_.find(':');
-    collectives_.min_bytes = parse_bytes(sizes_.substr(0, colon));
-    collectives_.max_bytes =
-        colon == std::string::npos ? collectives_.min_bytes : parse_bytes(sizes_.substr(colon + 1));
+    std::vector<std::string> parts;
+    for (std::size_t begin = 0; begin <= sizes_.size();) {
+      const std::size_t end = std::min(sizes_.find(':', begin), sizes_.size());
+      parts.push_back(sizes_.substr(begin, end - begin));
+      begin = end + 1;
+    }
+    if (parts.size() > 3) {
+      throw UsageError("--sizes", "'" + sizes_ + "' has more than three parts", "give FROM:TO:FACTOR");
+    }
+    collectives_.min_bytes = parse_bytes(parts[0]);
+    collectives_.max_bytes = parts.size() < 2 ? collectives_.min_bytes : parse_bytes(parts[1]);
+    if (parts.size() == 3) collectives_.step = parse_bytes(parts[2]);
+    if (collectives_.step < 2) {
+      throw UsageError("--sizes", "the factor is " + std::to_string(collectives_.step),
+                       "make it 2 or more");
+    }
     if (!min_bytes_.empty()) collectives_.min_bytes = parse_bytes(min_bytes_);
     if (!max_bytes_.empty()) collectives_.max_bytes = parse_bytes(max_bytes_);
     if (collectives_.min_bytes == 0) {
@@ -174,6 +186,7 @@ class BenchCommand : public Command {
         "node_shared: buffers that the ranks of a node see; local")
         ->check(CLI::IsMember({"shared", "node_shared", "local"}))
         ->type_name("KIND");
+    app->add_flag("--in-place", collectives_.in_place, "all-reduces: the output is the input");
     add(app, "--seconds-per-size,--seconds", collectives_.seconds_per_size, "X",
         "time for each size")
         ->check(CLI::Range(0.0, 3600.0))
@@ -192,7 +205,7 @@ class BenchCommand : public Command {
                     "comma separated (all)")
         ->type_name("LIST")
         ->delimiter(',');
-    add(app, "--sizes", sizes_, "RANGE", "FROM:TO, in steps of four");
+    add(app, "--sizes", sizes_, "RANGE", "FROM:TO, in steps of four, or FROM:TO:FACTOR");
     app->add_option("--peers", collectives_.peers,
                     "gloo, mpich, comma separated; auto: those installed; forced: every algorithm that "
                     "Open MPI can be forced to; none (none)")

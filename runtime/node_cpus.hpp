@@ -1,6 +1,8 @@
 // How the ranks of a node share its processors.
 #pragma once
 
+#include <vector>
+
 #include <shoal/runtime/communicator.hpp>
 
 namespace shoal {
@@ -8,6 +10,7 @@ namespace shoal {
 struct NodeCpus {
   int ranks = 1;            ///< ranks on this node
   int all = 0;              ///< hardware threads that any of them may run on
+  std::vector<int> numbers;  ///< of these, as the system numbers them
   int own_cores = 1;        ///< cores this rank may run on
   int ranks_with_same = 0;  ///< ranks, this one included, bound to exactly these
   double quota = 0;         ///< cores' worth of time the control group grants; 0: no limit

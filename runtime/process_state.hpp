@@ -1,6 +1,8 @@
 // What the parts of runtime/ know of this process beside the Runtime object.
 #pragma once
 
+#include <vector>
+
 namespace shoal {
 
 /// Rank in the Runtime's world; -1 while there is none.
@@ -10,5 +12,7 @@ void set_process_rank(int rank) noexcept;
 void set_waits_unbounded(bool yes) noexcept;
 /// See ranks_own_their_cores().
 void set_ranks_own_their_cores(bool yes) noexcept;
+/// See node_threads(): by the numbers that the system gives them. While no collective runs.
+void set_node_threads(const std::vector<int>& numbers);
 
 }  // namespace shoal

@@ -251,6 +251,7 @@ Runtime::Runtime(const Options& options) : impl_(std::make_unique<Impl>()) {
     start_compute_threads();
   }
   set_waits_unbounded(options.guest && !settings().timeout_given);
+  set_node_threads(cpus.numbers);
   set_ranks_own_their_cores(cpus.ranks <= cpus.all &&
                             (cpus.quota == 0 || cpus.quota >= cpus.ranks));
   node_memory::start(node, impl_->table);

@@ -189,7 +189,10 @@ NodeCpus node_cpus(const Communicator& comm) {
     cpus.ranks_with_same += std::equal(mask.begin(), mask.end(), theirs) ? 1 : 0;
     for (unsigned word = 0; word < words; ++word) all[word] |= theirs[word];
   }
-  for (const std::uint64_t word : all) cpus.all += __builtin_popcountll(word);
+  for (unsigned number = 0; number < words * 64; ++number) {
+    if ((all[number / 64] >> (number % 64) & 1) != 0) cpus.numbers.push_back(static_cast<int>(number));
+  }
+  cpus.all = static_cast<int>(cpus.numbers.size());
   // Compute threads go one to a core: two hardware threads share its multipliers.
   const int cores = hwloc_get_nbobjs_inside_cpuset_by_type(topology.get(), binding.get(),
                                                            HWLOC_OBJ_CORE);

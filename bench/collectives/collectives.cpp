@@ -12,6 +12,7 @@
 #include <shoal/collectives/registry.hpp>
 #include <shoal/runtime/error.hpp>
 #include <shoal/runtime/runtime.hpp>
+#include <shoal/runtime/wait.hpp>
 
 #include "collectives/bound.hpp"
 #include "collectives/child.hpp"
@@ -132,7 +133,7 @@ class Bench {
     if (operation != Operation::all_reduce && operation != Operation::broadcast) {
       least *= static_cast<Bytes>(world_.size());
     }
-    for (Bytes bytes = options_.min_bytes; bytes <= options_.max_bytes; bytes *= 4) {
+    for (Bytes bytes = options_.min_bytes; bytes <= options_.max_bytes; bytes *= options_.step) {
       if (bytes >= least) sizes.push_back(bytes);
     }
     return sizes;
@@ -160,7 +161,8 @@ class Bench {
 
   void measure_size(Operation operation, Bytes bytes, const Wanted& wanted,
                     const std::vector<std::map<Bytes, double>>& peer_times, Panel& panel) {
-    Contest contest(world_, operation, options_.dtype, options_.op, options_.memory, bytes);
+    Contest contest(world_, operation, options_.dtype, options_.op, options_.memory, bytes,
+                    options_.in_place && operation == Operation::all_reduce);
     const std::vector<std::string> apply = contest.those_that_apply(wanted.names);
     if (apply.empty() && !wanted.all) {
       // Says why, if it is the only one that was asked for.
@@ -232,6 +234,7 @@ class Bench {
                         world_.node_count() == 1 ? "" : "s");
     if (operation != Operation::barrier) {
       text += options_.memory == Memory::local ? ", local memory" : ", node-shared memory";
+      if (options_.in_place && operation == Operation::all_reduce) text += ", in place";
     }
     return text;
   }
@@ -280,6 +283,7 @@ class Bench {
                  {"reduce_op", std::string(name_of(options_.op))},
                  {"memory", options_.memory == Memory::local ? "local" : "node_shared"},
                  {"nodes", std::to_string(world_.node_count())}};
+    if (options_.in_place && row.op == name_of(Operation::all_reduce)) row.notes["in_place"] = "yes";
     if (forces_) {
       row.more["best forced MPI us"] = best.seconds * microseconds;
       row.notes["best_forced_mpi"] = best.algorithm;
@@ -311,7 +315,8 @@ class Bench {
       fmt::print("Best: the quickest of all algorithms that Open MPI can be forced to take.\n");
     }
     fmt::print("Bound: all ranks at once read and write the memory that they must, in the\n"
-               "quickest of some plain loops{}.\n",
+               "quickest of some plain loops{}{}.\n",
+               ranks_own_their_cores() ? "" : ", and meet, since they share cores",
                world_.on_one_node() ? "" : ",\nor the bytes that a node's link must carry");
     fmt::print("MPI took turns with each row in the same process{}.\n",
                peers_.empty() ? "" : ", the others ran just before");

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cmath>
 #include <cstring>
+#include <utility>
 
 #include <fmt/format.h>
 #include <shoal/collectives/collectives.hpp>
@@ -10,6 +11,7 @@
 #include <shoal/runtime/isa.hpp>
 #include <shoal/runtime/node_memory.hpp>
 #include <shoal/runtime/placement.hpp>
+#include <shoal/runtime/wait.hpp>
 
 #include "collectives/memory_loop.hpp"
 #include "elements.hpp"
@@ -40,18 +42,22 @@ bool sums_rounded(Operation operation, DType type, ReduceOp op) noexcept {
 }
 
 Contest::Contest(const Communicator& comm, Operation operation, DType type, ReduceOp op,
-                 Memory memory, Bytes bytes)
-    : comm_(comm), operation_(operation), type_(type), op_(op) {
+                 Memory memory, Bytes bytes, bool in_place)
+    : comm_(comm), operation_(operation), type_(type), op_(op), in_place_(in_place) {
   const Index wanted = std::max<Index>(1, static_cast<Index>(bytes / size_of(type)));
   each_ = std::max<Index>(1, wanted / comm.size());
   const bool whole = operation == Operation::all_reduce || operation == Operation::broadcast;
   count_ = operation == Operation::barrier ? 0 : whole ? wanted : each_ * comm.size();
-  in_ = Storage(static_cast<Bytes>(in_count()) * size_of(type), memory);
+  if (!in_place) in_ = Storage(static_cast<Bytes>(in_count()) * size_of(type), memory);
   out_ = Storage(static_cast<Bytes>(out_count()) * size_of(type), memory);
-  for (Index i = 0; i < in_count(); ++i) {
-    set_element(in_.data(), i, type, input_at(comm.rank(), i));
-  }
+  set_input(input());
   if (operation == Operation::all_reduce) learn_addresses();
+}
+
+void Contest::set_input(std::byte* data) const {
+  for (Index i = 0; i < in_count(); ++i) {
+    set_element(data, i, type_, input_at(comm_.rank(), i));
+  }
 }
 
 Index Contest::in_count() const noexcept {
@@ -95,22 +101,22 @@ void Contest::run_on(const Communicator& comm, const std::string& algorithm) {
   }
   switch (operation_) {
     case Operation::all_reduce:
-      return all_reduce(comm, in_.data(), out_.data(), count_, type_, op_, how);
+      return all_reduce(comm, input(), out_.data(), count_, type_, op_, how);
     case Operation::reduce_scatter:
-      return reduce_scatter(comm, in_.data(), out_.data(), each_, type_, op_, how);
+      return reduce_scatter(comm, input(), out_.data(), each_, type_, op_, how);
     case Operation::all_gather:
-      return all_gather(comm, in_.data(), each_, out_.data(), type_, how);
+      return all_gather(comm, input(), each_, out_.data(), type_, how);
     case Operation::broadcast:
       // The root's data must still be there at the next call, so it lies in the input.
-      return broadcast(comm, comm.rank() == 0 ? in_.data() : out_.data(), count_, type_, 0, how);
+      return broadcast(comm, comm.rank() == 0 ? input() : out_.data(), count_, type_, 0, how);
     case Operation::all_to_all:
-      return all_to_all(comm, in_.data(), out_.data(), each_, type_, how);
+      return all_to_all(comm, input(), out_.data(), each_, type_, how);
     case Operation::barrier: return barrier(comm, how);
   }
 }
 
 void Contest::learn_addresses() {
-  const auto in = node_memory::locate(in_.data());
+  const auto in = node_memory::locate(input());
   const auto out = node_memory::locate(out_.data());
   const std::int64_t mine[] = {in ? in->owner : -1, in ? static_cast<std::int64_t>(in->offset) : 0,
                                out ? out->owner : -1,
@@ -136,7 +142,7 @@ std::vector<std::function<void()>> Contest::memory_ways() {
   constexpr Bytes line = 64;
   const int ranks = comm_.size();
   const Bytes block = static_cast<Bytes>(each_) * size_of(type_) / line * line;
-  std::vector<const std::byte*> in = {in_.data()};
+  std::vector<const std::byte*> in = {input()};
   std::vector<std::byte*> out = {out_.data()};
   Bytes bytes = 0;
   std::vector<std::function<void()>> ways;
@@ -145,11 +151,13 @@ std::vector<std::function<void()>> Contest::memory_ways() {
     case Operation::all_to_all:
       // All inputs are read once and all outputs written once, whoever does it.
       bytes = this->bytes() / line * line;
-      ways.emplace_back([this] { std::memcpy(out_.data(), in_.data(), this->bytes()); });
+      if (!in_place_) {
+        ways.emplace_back([this] { std::memcpy(out_.data(), in_.data(), this->bytes()); });
+      }
       break;
     case Operation::reduce_scatter:
       bytes = block;
-      for (int i = 1; i < ranks; ++i) in.push_back(in_.data() + static_cast<Bytes>(i) * block);
+      for (int i = 1; i < ranks; ++i) in.push_back(input() + static_cast<Bytes>(i) * block);
       break;
     case Operation::all_gather:
       bytes = block;
@@ -157,7 +165,7 @@ std::vector<std::function<void()>> Contest::memory_ways() {
       ways.emplace_back([this, ranks] {
         const Bytes each = static_cast<Bytes>(each_) * size_of(type_);
         for (int i = 0; i < ranks; ++i) {
-          std::memcpy(out_.data() + static_cast<Bytes>(i) * each, in_.data(), each);
+          std::memcpy(out_.data() + static_cast<Bytes>(i) * each, input(), each);
         }
       });
       break;
@@ -190,15 +198,27 @@ std::vector<std::function<void()>> Contest::memory_ways() {
     for (auto& at : out) at += static_cast<Bytes>(part.begin) * line;
     add(in, out, static_cast<Bytes>(part.size) * line);
   }
+  if (!ranks_own_their_cores()) {
+    for (auto& way : ways) {
+      way = [this, loop = std::move(way)] {
+        loop();
+        barrier(comm_);
+      };
+    }
+  }
   return ways;
 }
 
 void Contest::check(const std::string& algorithm) {
   if (operation_ == Operation::barrier) return;
-  std::memset(out_.data(), 0x7f, out_.bytes());
+  if (in_place_) {
+    set_input(out_.data());
+  } else {
+    std::memset(out_.data(), 0x7f, out_.bytes());
+  }
   run(algorithm);
   if (operation_ == Operation::broadcast && comm_.rank() == 0) {
-    std::memcpy(out_.data(), in_.data(), bytes());
+    std::memcpy(out_.data(), input(), bytes());
   }
   Index wrong = count_;
   for (Index i = 0; i < out_count() && wrong == count_; ++i) {

@@ -16,8 +16,9 @@ namespace shoal::bench {
 class Contest {
  public:
   /// `bytes`: of the longer of input and output, rounded to equal blocks of at least an element.
+  /// `in_place`: an all-reduce whose output is its input.
   Contest(const Communicator& comm, Operation operation, DType type, ReduceOp op, Memory memory,
-          Bytes bytes);
+          Bytes bytes, bool in_place = false);
 
   /// Runs the operation with an algorithm of the registry, "auto" or "reproducible".
   void run(const std::string& algorithm) { run_on(comm_, algorithm); }
@@ -26,7 +27,8 @@ class Contest {
   /// Ways to read and write, all ranks at once, as much memory as must be at least: plain loops over the
   /// very buffers of the contest, with and without stores past the caches. The quickest is the bound. On
   /// shared memory the loops of a reduction also run over a part of everybody's buffers each. Outputs
-  /// hold nonsense after them. The same number on all ranks.
+  /// hold nonsense after them. Where ranks share cores they meet after each: only then have all of them
+  /// been given one. The same number on all ranks.
   std::vector<std::function<void()>> memory_ways();
   /// Runs it once more on a poisoned output. Throws Error on all ranks if the result is wrong on any.
   void check(const std::string& algorithm);
@@ -40,6 +42,8 @@ class Contest {
   double input_at(Rank rank, Index index) const;
   double expected_at(Index index) const;
   void learn_addresses();
+  void set_input(std::byte* data) const;
+  std::byte* input() noexcept { return in_place_ ? out_.data() : in_.data(); }
   Index in_count() const noexcept;
   Index out_count() const noexcept;
 
@@ -47,9 +51,10 @@ class Contest {
   Operation operation_;
   DType type_;
   ReduceOp op_;
+  const bool in_place_;
   Index each_;   // of a block, where there is one for each rank
   Index count_;  // of the longer of input and output
-  Storage in_, out_;
+  Storage in_, out_;  // in_: none where the output is the input
   std::vector<const std::byte*> inputs_;  // by rank; empty unless all are shared
   std::vector<std::byte*> outputs_;
 };

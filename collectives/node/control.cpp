@@ -40,8 +40,8 @@ struct NodeControl::Slot {
   std::array<Turn, 2> turn;
   alignas(apart) std::atomic<std::uint64_t> met;
   alignas(apart) node_memory::Location stage;
-  // Of rank 0's slot: parts taken and done (see share_out), under the number of the collective, so that
-  // nobody has to set them back.
+  // Parts taken and done (see share_out), under the number of the collective, so that nobody has to set
+  // them back: in slot i what is taken of those of core i, in rank 0's what is done.
   alignas(apart) std::atomic<std::uint64_t> taken;
   alignas(apart) std::atomic<std::uint64_t> done;
 };
@@ -316,8 +316,8 @@ std::uint64_t count_one(std::atomic<std::uint64_t>& counter, std::uint64_t base)
 }  // namespace
 
 // The numbers cannot run ahead of a rank: work on the next collective begins when all have announced it.
-Index NodeControl::take_part(Index parts) noexcept {
-  std::atomic<std::uint64_t>& taken = slot(0).taken;
+Index NodeControl::take_part(int core, Index parts) noexcept {
+  std::atomic<std::uint64_t>& taken = slot(core).taken;
   const std::uint64_t base = sequence_ << part_bits;
   const auto all = base + static_cast<std::uint64_t>(parts);
   if (taken.load(std::memory_order_relaxed) >= all) return parts;
@@ -325,6 +325,19 @@ Index NodeControl::take_part(Index parts) noexcept {
 }
 
 void NodeControl::part_done() noexcept { count_one(slot(0).done, sequence_ << part_bits); }
+
+// Whether those at work have done everything within some turns. If not, a core has other things to do,
+// and its parts are better done elsewhere, whatever it costs to fetch their lines.
+bool NodeControl::all_parts_done_soon(Index parts) {
+  constexpr int turns = 16;
+  const auto all = (sequence_ << part_bits) + static_cast<std::uint64_t>(parts);
+  Waiter waiter;
+  for (int turn = 0; turn < turns; ++turn) {
+    if (slot(0).done.load(std::memory_order_acquire) >= all) return true;
+    waiter.pause([&] { return Waiter::Late{title(), "the other ranks"}; });
+  }
+  return false;
+}
 
 void NodeControl::wait_for_parts(Index parts) {
   const auto all = (sequence_ << part_bits) + static_cast<std::uint64_t>(parts);

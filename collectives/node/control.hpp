@@ -1,6 +1,7 @@
 // How the ranks of one node meet: a block of flags in shared memory, one for each communicator.
 #pragma once
 
+#include <algorithm>
 #include <array>
 #include <atomic>
 #include <cstdint>
@@ -9,8 +10,10 @@
 
 #include <shoal/collectives/registry.hpp>
 #include <shoal/runtime/communicator.hpp>
+#include <shoal/runtime/cores.hpp>
 #include <shoal/runtime/error.hpp>
 #include <shoal/runtime/node_memory.hpp>
+#include <shoal/runtime/placement.hpp>
 
 namespace shoal {
 
@@ -82,6 +85,9 @@ class NodeControl {
   std::vector<const void*>& pointers() noexcept { return pointers_; }
   /// True if every rank announced shared memory for `in` (and `out`).
   bool all_shared(bool in, bool out) const noexcept;
+  /// Keeps for later calls whether every rank's input and output were shared in this one; the same on all.
+  void note_shared() noexcept { last_was_shared_ = all_shared(true, true); }
+  bool last_was_shared() const noexcept { return last_was_shared_; }
   /// True if every rank announced that its first chunk is staged.
   bool all_staged() const noexcept;
   /// True if some rank declined.
@@ -96,15 +102,26 @@ class NodeControl {
 
   /// Instead of a division of work and meet(), where ranks share cores: calls work(part) for those of
   /// `parts` parts of the collective announced last that no other rank has taken, and returns once all
-  /// are done. That may be before others have looked: then nobody waits for them to get a core.
+  /// are done. That may be before others have looked: then nobody waits for them to get a core. A part is
+  /// worked on from the same core each time, as long as that has time for it: its lines stay there.
   template <class Work>
   void share_out(Index parts, Work&& work) {
-    for (Index part = take_part(parts); part < parts; part = take_part(parts)) {
-      work(part);
-      part_done();
+    const int cores = sharing_cores();
+    const int here = current_node_thread() % cores;
+    for (int step = 0; step < cores; ++step) {
+      const int core = (here + step) % cores;
+      const shoal::Block theirs = block_of(parts, cores, core);
+      if (step == 1 && all_parts_done_soon(parts)) return;
+      for (Index part = take_part(core, theirs.size); part < theirs.size;
+           part = take_part(core, theirs.size)) {
+        work(theirs.begin + part);
+        part_done();
+      }
     }
     wait_for_parts(parts);
   }
+  /// Among how many cores share_out() divides the parts.
+  int sharing_cores() const noexcept { return std::min(ranks_, node_threads()); }
 
   /// The half of a rank's staging area that takes chunk `chunk` of this collective: the two in turn,
   /// going on from where the last collective ended. The first call is collective: all ranks of the
@@ -129,7 +146,8 @@ class NodeControl {
   void wait_for(const std::atomic<std::uint64_t>& flag, std::uint64_t value, Rank whom,
                 const std::byte* data = nullptr, Bytes bytes = 0);
   void make_stages();
-  Index take_part(Index parts) noexcept;
+  Index take_part(int core, Index parts) noexcept;
+  bool all_parts_done_soon(Index parts);
   void part_done() noexcept;
   void wait_for_parts(Index parts);
 
@@ -150,6 +168,7 @@ class NodeControl {
   Bytes used_ = 0;              // of the slot, by the last one
   std::uint64_t meetings_ = 0;
   bool declined_ = false;       // some rank, in the last announcement
+  bool last_was_shared_ = false;
   Index chunks_ = 0;            // staged in earlier collectives
   std::vector<const void*> pointers_;
   std::vector<std::byte*> stages_;  // by rank; empty until needed

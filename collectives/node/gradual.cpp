@@ -100,7 +100,8 @@ bool GradualAllReduce::reduce_direct() {
     inputs[static_cast<std::size_t>(rank)] = bytes_at(input_of(control_, rank), offset);
     outputs[static_cast<std::size_t>(rank)] = bytes_at(output_of(control_, rank), offset);
   }
-  const bool stream = call_.bytes() * 2 >= stream_threshold();
+  const bool stream =
+      outgrows_caches(2 * call_.bytes(), ranks) && !reduces_in_place(control_, ranks);
   reduce_elements(inputs.data(), ranks, outputs.data(), ranks, count, call_.type, call_.op, ranks,
                   stream);
   done_ += count;

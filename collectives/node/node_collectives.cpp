@@ -157,7 +157,9 @@ bool goes_inline(NodePath path, Bytes bytes) {
 // Announces with the data in the slot; false if some rank declines.
 bool announce_inline(NodeControl& control, const Call& call, NodePath path, Bytes bytes,
                      bool has_data) {
-  Announcement mine = announcement_of(call, path);
+  // Beside so little data as lies in the announcement itself there is no room to say where the rest is.
+  Announcement mine = bytes > Announcement::tiny_bytes ? announcement_on(call, path)
+                                                       : announcement_of(call, path);
   mine.inlined = has_data && path != NodePath::declined ? 1 : 0;
   control.announce(mine, call.in, bytes);
   return !control.any_declined();
@@ -171,13 +173,13 @@ namespace {
 // rank always works on the same part of a buffer: what it touches for the first time costs a page fault.
 constexpr Bytes most_shared_out = 1 << 20;
 
-// Bytes of a part, whole lines, where ranks share out an all-reduce: small enough that nobody waits long
-// for the last, large enough that to take one costs nothing.
-Index part_size(Bytes bytes, int ranks) {
-  constexpr Bytes least = 16 << 10;
+// Bytes of a part, whole lines, where ranks share out an all-reduce over so many cores: small enough that
+// nobody waits long for the last, large enough that to take one costs nothing.
+Index part_size(Bytes bytes, int cores) {
+  constexpr Bytes least = 4 << 10;
   constexpr Bytes most = 256 << 10;
   return static_cast<Index>(
-      std::clamp(bytes / static_cast<Bytes>(4 * ranks) / 64 * 64, least, most));
+      std::clamp(bytes / static_cast<Bytes>(2 * cores) / 64 * 64, least, most));
 }
 
 }  // namespace
@@ -195,8 +197,16 @@ bool node_all_reduce(const Call& call, NodePath path) {
   const int ranks = comm.size();
   const Bytes element = size_of(call.type);
 
-  if (goes_inline(path, call.bytes())) {
+  // From here on it is quicker to meet twice than to copy the data into the slot and to have every rank
+  // read all of it, if the buffers are shared: which nobody knows until all have said so. Those of the
+  // last call of that size tell, to all alike.
+  constexpr Bytes least_direct = 1 << 10;
+  const bool may_be_direct = call.bytes() >= least_direct && goes_inline(path, call.bytes()) &&
+                             path != NodePath::zero_copy;
+  const bool expects_direct = may_be_direct && control.last_was_shared();
+  if (goes_inline(path, call.bytes()) && !expects_direct) {
     if (!announce_inline(control, call, path, call.bytes(), true)) return false;
+    if (may_be_direct) control.note_shared();
     std::vector<const void*>& inputs = control.pointers();
     for (Rank rank = 0; rank < ranks; ++rank) {
       inputs[static_cast<std::size_t>(rank)] = control.inline_of(rank, call.bytes());
@@ -215,7 +225,9 @@ bool node_all_reduce(const Call& call, NodePath path) {
     staged.begin();
     mine.staged = 1;
   }
-  switch (announce_and_choose(control, call, mine, path, true, true)) {
+  const Way way = announce_and_choose(control, call, mine, path, true, true);
+  if (may_be_direct) control.note_shared();
+  switch (way) {
     case Way::elsewhere: return false;
     case Way::staged:
       if (!control.all_staged()) {
@@ -226,7 +238,7 @@ bool node_all_reduce(const Call& call, NodePath path) {
       return true;
     case Way::direct: break;
   }
-  const bool stream = call.bytes() * 2 >= stream_threshold();
+  const bool stream = outgrows_caches(2 * call.bytes(), ranks) && !reduces_in_place(control, ranks);
   std::vector<const void*>& inputs = control.pointers();
   std::vector<void*> outputs(static_cast<std::size_t>(ranks));
   const auto reduce = [&](const Block& part) {
@@ -245,7 +257,7 @@ bool node_all_reduce(const Call& call, NodePath path) {
   }
   // Who has a core works: the last to announce the call mostly does it all, and needs no other rank to
   // be given a core once more.
-  const Index size = part_size(call.bytes(), ranks) / static_cast<Index>(element);
+  const Index size = part_size(call.bytes(), control.sharing_cores()) / static_cast<Index>(element);
   control.share_out((call.count + size - 1) / size, [&](Index number) {
     const Index begin = number * size;
     reduce({begin, std::min(size, call.count - begin)});
@@ -269,7 +281,7 @@ bool node_reduce_scatter(const Call& call, NodePath path) {
     inputs[static_cast<std::size_t>(rank)] = bytes_at(input_of(control, rank), start);
   }
   void* out = call.out;
-  const bool stream = call.bytes() >= stream_threshold();
+  const bool stream = outgrows_caches(call.bytes(), ranks);
   reduce_elements(inputs.data(), ranks, &out, 1, call.counts[me], call.type, call.op, ranks, stream);
   control.meet();
   return true;
@@ -385,7 +397,7 @@ bool node_all_to_all(const Call& call, NodePath path) {
   const Bytes piece = std::max<Bytes>(1, control.stage_bytes() / static_cast<Bytes>(ranks));
   const Bytes longest = static_cast<Bytes>(traffic.longest()) * element;
   const auto chunks = static_cast<Index>((longest + piece - 1) / piece);
-  const bool stream = 2 * call.bytes() >= stream_threshold();
+  const bool stream = outgrows_caches(2 * call.bytes(), ranks);
   const auto begin = [&](Index chunk) { return static_cast<Bytes>(chunk) * piece; };
   const auto length = [&](Rank from, Rank to, Index chunk) {
     const Bytes all = bytes(from, to);

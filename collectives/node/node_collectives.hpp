@@ -38,6 +38,17 @@ inline void* output_of(const NodeControl& control, Rank rank) {
   return node_memory::address(control.of(rank).at.out);
 }
 
+/// Whether some rank's output is its input. Its lines have just been read into the caches when they are
+/// written: to write past the caches then saves no reading, and throws them out (2 ranks, 16 MiB on
+/// Sapphire Rapids: 1.7 ms, within the caches 0.8).
+inline bool reduces_in_place(const NodeControl& control, int ranks) {
+  for (Rank rank = 0; rank < ranks; ++rank) {
+    const Announcement& theirs = control.of(rank);
+    if (theirs.at.in.owner == theirs.at.out.owner && theirs.at.in.offset == theirs.at.out.offset) return true;
+  }
+  return false;
+}
+
 /// The state of a communicator's node collectives.
 inline NodeControl& node_control(const Communicator& comm) {
   return comm.extension<NodeControl>();

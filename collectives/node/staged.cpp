@@ -12,9 +12,6 @@ namespace {
 
 Index ceil_of(Index a, Index b) { return (a + b - 1) / b; }
 
-// Whether one rank's input and output of `bytes` together outgrow its caches.
-bool outgrows_caches(Bytes bytes) { return 2 * bytes >= stream_threshold(); }
-
 }  // namespace
 
 StagedAllReduce::StagedAllReduce(const Call& call, NodeControl& control)
@@ -25,7 +22,7 @@ StagedAllReduce::StagedAllReduce(const Call& call, NodeControl& control)
       element_(size_of(call.type)),
       per_chunk_(static_cast<Index>(control.stage_bytes() / element_)),
       chunks_(ceil_of(call.count, per_chunk_)),
-      stream_(outgrows_caches(call.bytes())),
+      stream_(outgrows_caches(2 * call.bytes(), ranks_)),
       per_block_(static_cast<Index>(block_bytes / element_)),
       inputs_(control.pointers()) {}
 
@@ -70,8 +67,13 @@ void StagedAllReduce::reduce(Index chunk) {
     void* const sum = block_.data();
     reduce_elements(inputs_.data(), ranks_, &sum, 1, count, call_.type, call_.op, ranks_, false);
     copy_piece(slot(me_, chunk, me_) + begin, sum, bytes, false);
-    copy_piece(bytes_at(call_.out, start + begin), sum, bytes, stream_);
+    if (stream_) {
+      stream_piece(bytes_at(call_.out, start + begin), sum, bytes);
+    } else {
+      copy_piece(bytes_at(call_.out, start + begin), sum, bytes, false);
+    }
   }
+  if (stream_) order_stream();
 }
 
 void StagedAllReduce::copy_out(Index chunk) {
@@ -164,7 +166,7 @@ void staged_all_gather(const Call& call, NodeControl& control) {
   const Rank me = call.comm->rank();
   const Bytes element = size_of(call.type);
   const std::vector<Index> starts = starts_of(call.counts);
-  const bool stream = outgrows_caches(call.bytes());
+  const bool stream = outgrows_caches(2 * call.bytes(), ranks);
   const Index longest = *std::max_element(call.counts.begin(), call.counts.end());
   const auto piece = static_cast<Index>(control.stage_bytes() / element);
   const Index chunks = ceil_of(longest, piece);
@@ -195,7 +197,7 @@ void staged_all_gather(const Call& call, NodeControl& control) {
 
 void staged_broadcast(const Call& call, NodeControl& control) {
   const bool root = call.comm->rank() == call.root;
-  const bool stream = call.bytes() >= stream_threshold();
+  const bool stream = outgrows_caches(call.bytes(), call.comm->size());
   // The others wait while the root copies the first chunk, and the root while they copy the last: a
   // quarter is short enough, and few meetings.
   constexpr Bytes least = 32 << 10;

@@ -27,7 +27,16 @@ void copy_elements(void* to, const void* from, Bytes bytes);
 /// The same for a piece of something larger: the caller says whether it is written past the caches.
 void copy_piece(void* to, const void* from, Bytes bytes, bool stream);
 
-/// From how many bytes on, touched by one rank in one operation, data is written past the caches.
+/// For many small pieces past the caches: other ranks see them only after order_stream(), which takes the
+/// time that the memory needs.
+void stream_piece(void* to, const void* from, Bytes bytes);
+void order_stream();
+
+/// From how many bytes on, touched on one core in one operation, data is written past the caches.
 Bytes stream_threshold();
+
+/// Whether results are to be written past the caches if each of `ranks` ranks of this node touches
+/// `bytes`: ranks that share a core share its caches.
+bool outgrows_caches(Bytes bytes, int ranks);
 
 }  // namespace shoal

@@ -14,7 +14,9 @@ using Reduce = void (*)(const void* const* inputs, int input_count, void* const*
 /// By DType, then by ReduceOp, in the order of their enumerations.
 struct Table {
   Reduce reduce[7][5];
+  /// Writes past the caches; order_stream() makes it seen before what is written later.
   void (*stream_copy)(void* to, const void* from, std::size_t bytes);
+  void (*order_stream)();
 };
 
 namespace baseline {
