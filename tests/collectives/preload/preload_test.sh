@@ -1,5 +1,5 @@
 #!/bin/sh
-# preload_test.sh <library> <program> <ranks> [threads|memory|requests [threads]]: a plain MPI program must give
+# preload_test.sh <library> <program> <ranks> [threads|memory|huge|requests [threads]]: a plain MPI program must give
 # the same results with libshoal_pmpi.so as without, and its calls must really have been taken over.
 set -eu
 library=$1 program=$2 ranks=$3
@@ -7,7 +7,7 @@ shift 3
 mkdir -p "$SHOAL_WORK"
 out=$SHOAL_WORK/out.$ranks
 
-run() { "$SHOAL_SOURCE/launch/mpirun" -n "$ranks" --bind-to none --timeout 100 "$@"; }
+run() { "$SHOAL_SOURCE/launch/mpirun" -n "$ranks" --bind-to none --timeout "${SHOAL_TEST_LIMIT:-100}" "$@"; }
 
 fail() {
   echo "$1" >&2
