@@ -7,7 +7,7 @@ shift 3
 mkdir -p "$SHOAL_WORK"
 out=$SHOAL_WORK/out.$ranks
 
-run() { "$SHOAL_SOURCE/launch/mpirun" -n "$ranks" --bind-to none --timeout "${SHOAL_TEST_LIMIT:-100}" "$@"; }
+run() { "$SHOAL_SOURCE/launch/mpirun" -n "$ranks" --bind-to none --timeout "$SHOAL_TEST_LIMIT" "$@"; }
 
 fail() {
   echo "$1" >&2
@@ -16,7 +16,7 @@ fail() {
 }
 
 run "$program" "$@" >"$out" 2>&1 || fail "the program fails without the library"
-run -x LD_PRELOAD="$library" -x SHOAL_PRELOAD_REPORT=1 "$program" "$@" >"$out" 2>&1 ||
+run -x LD_PRELOAD="${SHOAL_TEST_FIRST:+$SHOAL_TEST_FIRST:}$library" -x SHOAL_PRELOAD_REPORT=1 "$program" "$@" >"$out" 2>&1 ||
   fail "the program fails with the library"
 grep -q "^all right" "$out" || fail "the program did not come to its end"
 cat "$out"
