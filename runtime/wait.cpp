@@ -42,6 +42,11 @@ constexpr Pace never_leave{20000, 0, microseconds(0), microseconds(0)};
 // 4 MiB between four hosts that share two cores.
 constexpr int yields_before_poll = 50;
 
+// A waiting thread looks at the clock many times a second. If it has not for so long, the process was
+// stopped (a suspended job, a debugger, a machine that slept), and so perhaps was whom it waits for: that
+// time is nobody's silence.
+constexpr std::int64_t longest_turn_ns = 2'000'000'000;
+
 std::atomic<const Pace*> pace{&shared_core};
 thread_local const Pace* pace_of_thread = nullptr;
 thread_local const std::atomic<bool>* thread_gave_up = nullptr;
@@ -112,7 +117,10 @@ bool Waiter::late() {
   if (deadline_ns_ == 0) {
     deadline_ns_ =
         now + std::chrono::duration_cast<std::chrono::nanoseconds>(wait_timeout()).count();
+  } else if (now - looked_ns_ > longest_turn_ns) {
+    deadline_ns_ += now - looked_ns_;
   }
+  looked_ns_ = now;
   return now > deadline_ns_ || given_up();
 }
 

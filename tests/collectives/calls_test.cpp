@@ -1,4 +1,4 @@
-// Groups of every kind, and calls that make no sense.
+// Calls that make no sense, and what the registry says.
 #include <gtest/gtest.h>
 
 #include <algorithm>
@@ -27,76 +27,6 @@ std::string error_of(const std::function<void()>& call) {
   }
   ADD_FAILURE() << "no Error was thrown";
   return {};
-}
-
-void expect_ranks_in_order(const Communicator& group, Index count) {
-  for (const std::string& algorithm : algorithm_names(Operation::all_gather)) {
-    if (algorithm == "node_shared") continue;
-    Call call;
-    call.comm = &group;
-    call.operation = Operation::all_gather;
-    if (!algorithm.empty() && group.size() > 1 &&
-        !find_algorithm(call.operation, algorithm).why_not(call).empty()) {
-      continue;  // applies to the world, but not to this part of it
-    }
-    SCOPED_TRACE(group.name() + " " + algorithm);
-    std::vector<std::int32_t> mine(static_cast<std::size_t>(count), group.rank());
-    std::vector<std::int32_t> all(mine.size() * static_cast<std::size_t>(group.size()), -1);
-    all_gather(group, mine.data(), count, all.data(), DType::i32, {algorithm});
-    for (std::size_t i = 0; i < all.size(); ++i) {
-      ASSERT_EQ(all[i], static_cast<std::int32_t>(i / mine.size()));
-    }
-  }
-  std::int64_t sum = group.rank();
-  all_reduce(group, std::span(&sum, 1), ReduceOp::sum);
-  EXPECT_EQ(sum, group.size() * (group.size() - 1) / 2);
-}
-
-TEST(Groups, OddAndEvenReversedAndAlone) {
-  const Rank me = world().rank();
-  for (const Index count : {1, 5000}) {
-    expect_ranks_in_order(world().split(me % 2, me, "parity"), count);
-    expect_ranks_in_order(world().split(0, -me, "reversed"), count);
-    expect_ranks_in_order(world().split(me, 0, "alone"), count);
-  }
-}
-
-TEST(Groups, ManyGroupsComeAndGoWhileRanksRunAhead) {
-  for (int round = 0; round < 60; ++round) {
-    const Communicator group = world().duplicate("short-lived");
-    std::vector<float> data(round % 2 ? 5 : 3000, static_cast<float>(world().rank()));
-    all_reduce(group, std::span(data), ReduceOp::max);
-    ASSERT_EQ(data.back(), static_cast<float>(world().size() - 1));
-  }
-}
-
-TEST(Groups, ACommunicatorMayBeMovedAfterItsFirstCollective) {
-  std::optional<Communicator> first(world().duplicate("moved"));
-  barrier(*first);
-  std::optional<Communicator> second(std::move(*first));
-  first.reset();
-  std::vector<float> data(100000, 1.0f);
-  all_reduce(*second, std::span(data), ReduceOp::sum);
-  EXPECT_EQ(data[99999], static_cast<float>(world().size()));
-  Communicator other = world().duplicate("assigned to");
-  barrier(other);
-  other = std::move(*second);
-  all_reduce(other, std::span(data), ReduceOp::max);
-  EXPECT_EQ(data[0], static_cast<float>(world().size()));
-}
-
-TEST(Groups, CollectivesOfTwoGroupsMayAlternate) {
-  const Communicator rows = world().split(world().rank() / 2, world().rank(), "rows");
-  const Communicator cols = world().split(world().rank() % 2, world().rank(), "columns");
-  for (int round = 0; round < 20; ++round) {
-    std::vector<double> data(static_cast<std::size_t>(round * 400), 1.0);
-    all_reduce(rows, std::span(data), ReduceOp::sum);
-    all_reduce(cols, std::span(data), ReduceOp::max);
-    // The largest row of this rank's column has two members wherever there are two ranks.
-    const double row = std::min(2, world().size());
-    const bool full = rows.size() == row || cols.size() > 1;
-    for (const double value : data) ASSERT_EQ(value, full ? row : 1);
-  }
 }
 
 TEST(BadCalls, ArgumentsThatMakeNoSense) {

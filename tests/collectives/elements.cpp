@@ -135,8 +135,11 @@ std::uint64_t Elements::hash(std::uint64_t hash) const {
 std::vector<Elements> inputs_of_all(int ranks, Index count, DType type) {
   std::vector<Elements> inputs;
   for (Rank rank = 0; rank < ranks; ++rank) {
-    auto from = generator(static_cast<std::uint64_t>(rank) * 1000003 +
-                          static_cast<std::uint64_t>(count));
+    // Not by the name of the test, as generator() does: inputs may be kept for the next.
+    const std::uint64_t parts[] = {seed(), static_cast<std::uint64_t>(rank),
+                                   static_cast<std::uint64_t>(count)};
+    std::seed_seq sequence{parts[0], parts[0] >> 32, parts[1], parts[2], parts[2] >> 32};
+    std::mt19937_64 from(sequence);
     inputs.emplace_back(count, type).fill(from);
   }
   return inputs;
@@ -162,11 +165,20 @@ Expected expected(const std::vector<Elements>& inputs, Index index, ReduceOp op)
   return {value, (ranks + 1) * epsilon(type) * magnitude};
 }
 
-::testing::AssertionResult is_reduction(const Elements& got, const std::vector<Elements>& inputs,
-                                        Index first, Index count, ReduceOp op) {
+std::vector<Expected> expected(const std::vector<Elements>& inputs, ReduceOp op) {
+  std::vector<Expected> all;
+  for (Index i = 0; i < inputs[0].count(); ++i) all.push_back(expected(inputs, i, op));
+  return all;
+}
+
+namespace {
+
+// Whether every element of `got` is what `wanted` says of it.
+template <class Wanted>
+::testing::AssertionResult all_within(const Elements& got, Index count, Wanted&& wanted) {
   for (Index i = 0; i < count; ++i) {
     const Number value = got[i];
-    const Expected want = expected(inputs, first + i, op);
+    const Expected want = wanted(i);
     const bool good = value.integer == want.value.integer &&
                       (std::isnan(want.value.real)
                            ? std::isnan(value.real)
@@ -178,6 +190,18 @@ Expected expected(const std::vector<Elements>& inputs, Index index, ReduceOp op)
            << ", not " << want.value.real << " ± " << want.tolerance << " / " << want.value.integer;
   }
   return ::testing::AssertionSuccess();
+}
+
+}  // namespace
+
+::testing::AssertionResult is_reduction(const Elements& got, const std::vector<Elements>& inputs,
+                                        Index first, Index count, ReduceOp op) {
+  return all_within(got, count, [&](Index i) { return expected(inputs, first + i, op); });
+}
+
+::testing::AssertionResult is_reduction(const Elements& got, const std::vector<Expected>& wanted,
+                                        Index first, Index count) {
+  return all_within(got, count, [&](Index i) { return wanted[static_cast<std::size_t>(first + i)]; });
 }
 
 ::testing::AssertionResult same(const void* got, const void* wanted, Index count, DType type) {

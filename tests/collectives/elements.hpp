@@ -61,9 +61,15 @@ struct Expected {
 };
 Expected expected(const std::vector<Elements>& inputs, Index index, ReduceOp op);
 
+/// For every element: once, where many results are compared with it.
+std::vector<Expected> expected(const std::vector<Elements>& inputs, ReduceOp op);
+
 /// Compares `count` elements of `got` with the reduction of inputs[...][first + i].
 ::testing::AssertionResult is_reduction(const Elements& got, const std::vector<Elements>& inputs,
                                         Index first, Index count, ReduceOp op);
+/// The same with wanted[first + i].
+::testing::AssertionResult is_reduction(const Elements& got, const std::vector<Expected>& wanted,
+                                        Index first, Index count);
 /// Compares elements bit for bit.
 ::testing::AssertionResult same(const void* got, const void* wanted, Index count, DType type);
 /// True on every rank if `hash` is the same on all ranks of the test.

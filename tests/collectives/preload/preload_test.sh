@@ -1,13 +1,13 @@
 #!/bin/sh
-# preload_test.sh <library> <program> <ranks> [threads|memory]: a plain MPI program must give the same results
-# with libshoal_pmpi.so as without, and its calls must really have been taken over.
+# preload_test.sh <library> <program> <ranks> [threads|memory|huge|requests [threads]]: a plain MPI program must give
+# the same results with libshoal_pmpi.so as without, and its calls must really have been taken over.
 set -eu
 library=$1 program=$2 ranks=$3
 shift 3
 mkdir -p "$SHOAL_WORK"
 out=$SHOAL_WORK/out.$ranks
 
-run() { "$SHOAL_SOURCE/launch/mpirun" -n "$ranks" --bind-to none --timeout 100 "$@"; }
+run() { "$SHOAL_SOURCE/launch/mpirun" -n "$ranks" --bind-to none --timeout "$SHOAL_TEST_LIMIT" "$@"; }
 
 fail() {
   echo "$1" >&2
@@ -16,7 +16,7 @@ fail() {
 }
 
 run "$program" "$@" >"$out" 2>&1 || fail "the program fails without the library"
-run -x LD_PRELOAD="$library" -x SHOAL_PRELOAD_REPORT=1 "$program" "$@" >"$out" 2>&1 ||
+run -x LD_PRELOAD="${SHOAL_TEST_FIRST:+$SHOAL_TEST_FIRST:}$library" -x SHOAL_PRELOAD_REPORT=1 "$program" "$@" >"$out" 2>&1 ||
   fail "the program fails with the library"
 grep -q "^all right" "$out" || fail "the program did not come to its end"
 cat "$out"
@@ -27,10 +27,15 @@ if [ "$ranks" -eq 1 ]; then
   ! grep -q "^shoal:" "$out" || fail "one rank has nobody to share with"
   exit 0
 fi
-# One that only allocates calls only this.
-case ${1:-} in memory)
-  [ "$(calls_of MPI_Allreduce | cut -d' ' -f1)" -gt 0 ] || fail "no MPI_Allreduce was taken over"
-  exit 0 ;;
+# Programs that call only one of them, or not all.
+only() {
+  set -- "$1" $(calls_of "$1")
+  [ "${2:-0}" -gt 0 ] || fail "no $1 was taken over"
+  exit 0
+}
+case ${1:-} in
+  memory) only MPI_Allreduce ;;
+  requests) only MPI_Iallreduce ;;
 esac
 for function in MPI_Allreduce MPI_Reduce_scatter MPI_Reduce_scatter_block MPI_Allgather MPI_Bcast \
   MPI_Alltoall MPI_Iallreduce; do

@@ -13,7 +13,7 @@
 #include <time.h>
 
 static uint64_t seed;
-static int world_rank;
+static int world_rank, preloaded;
 
 static void stop_at(int line, const char* what) {
   fprintf(stderr, "rank %d, line %d: %s (seed %llu)\n", world_rank, line, what,
@@ -242,11 +242,11 @@ static void movements(MPI_Comm comm, uint64_t number, int count, int odd) {
   MPI_Type_free(&run);
 }
 
-/* What a finished collective's status says. */
+/* What a finished collective's status says; Open MPI alone leaves the count as it was. */
 static void check_status(const MPI_Status* status) {
   int count = -1, cancelled = -1;
   DO(MPI_Get_count(status, MPI_INT, &count));
-  CHECK(count == 0);
+  CHECK(count == 0 || !preloaded);
   DO(MPI_Test_cancelled(status, &cancelled));
   CHECK(!cancelled);
 }
@@ -288,15 +288,13 @@ static void end(MPI_Comm comm, const Begun* begun) {
 }
 
 /* MPI_Iallreduce: several under way, beside other collectives and messages, waited for in every way.
- * The ranks do not all choose the same. Only under the library: Open MPI 4.1.4 alone crashed in this test,
- * by what is not known. */
+ * The ranks do not all wait alike. */
 static void nonblocking(MPI_Comm comm, uint64_t number) {
   static const int64_t counts[most_begun] = {1, 30, 700, 2000, 70000, 1, 300000, 5};
-  const char* preloaded = getenv("LD_PRELOAD");
   int rank, ranks;
   MPI_Comm_rank(comm, &rank);
   MPI_Comm_size(comm, &ranks);
-  if (ranks == 1 || preloaded == NULL || strstr(preloaded, "shoal") == NULL) return;
+  if (ranks == 1) return;
   Begun begun[most_begun];
   MPI_Request requests[most_begun];
   MPI_Status statuses[most_begun], status;
@@ -304,7 +302,7 @@ static void nonblocking(MPI_Comm comm, uint64_t number) {
   for (int way = 0; way < 8; ++way) {
     for (int i = 0; i < most_begun; ++i) {
       requests[i] = begin(comm, &begun[i], number + (uint64_t)(way * most_begun + i), counts[i],
-                          i % 2 ? F32 : I64, (i + way) % 4, (rank + i) % 3 == 0);
+                          i % 2 ? F32 : I64, (i + way) % 4, i % 3 == 0);
       if (i == 4) DO(MPI_Barrier(comm));
     }
     /* Other collectives of the communicator, and messages, in between. */
@@ -379,10 +377,12 @@ static void nonblocking(MPI_Comm comm, uint64_t number) {
     request = begin(copy, &begun[0], number + 200 + (uint64_t)round, 100000, F64, sum, 0);
     if (rank == 0) DO(MPI_Send(&token, 1, MPI_INT, 1, 6, comm));
     if (round == 1) DO(MPI_Barrier(copy));
-    /* What is under way ends all the same. */
-    if (round == 3) MPI_Comm_free(&copy);
+    /* What is under way ends all the same; but Open MPI 4.1.4 alone frees what it needs, and crashes. */
+    const int early = round == 3 && preloaded;
+    if (early) MPI_Comm_free(&copy);
     DO(MPI_Wait(&request, MPI_STATUS_IGNORE));
     end(comm, &begun[0]);
+    if (round == 3 && !early) MPI_Comm_free(&copy);
   }
 }
 
@@ -545,6 +545,8 @@ int main(int argc, char** argv) {
   MPI_Comm_rank(MPI_COMM_WORLD, &world_rank);
   int ranks;
   MPI_Comm_size(MPI_COMM_WORLD, &ranks);
+  const char* libraries = getenv("LD_PRELOAD");
+  preloaded = libraries != NULL && strstr(libraries, "shoal") != NULL;
   const char* text = getenv("SHOAL_TEST_SEED");
   seed = text != NULL ? strtoull(text, NULL, 10) : (uint64_t)time(NULL) * 1000003u;
   PMPI_Bcast(&seed, 1, MPI_UINT64_T, 0, MPI_COMM_WORLD);

@@ -36,7 +36,8 @@ void end_waits_when(const std::atomic<bool>* given_up) noexcept;
 
 /// Paces a loop that waits: spins where the rank owns its core, then yields, then sleeps for moments
 /// that grow, and gives up at the deadline. Which of these and for how long says SHOAL_WAIT (see
-/// WaitPolicy). Cheap to make: reads no clock before it first yields.
+/// WaitPolicy). Time in which this process was stopped does not count. Cheap to make: reads no clock
+/// before it first yields.
 ///
 ///     Waiter waiter;
 ///     while (!flag_is_set()) waiter.pause([&] { return Late{"all_reduce over tp", "rank 3 on n1"}; });
@@ -94,6 +95,7 @@ class Waiter {
   int count_ = 0;
   int turns_ = 0;
   std::int64_t deadline_ns_ = 0;
+  std::int64_t looked_ns_ = 0;  // at the clock, last
 };
 
 }  // namespace shoal
