@@ -11,6 +11,7 @@
 #include <shoal/collectives/broadcast.hpp>
 #include <shoal/collectives/reduce_scatter.hpp>
 #include <shoal/runtime/error.hpp>
+#include <shoal/runtime/forked.hpp>
 
 #include "algorithm.hpp"
 #include "calls.hpp"
@@ -53,6 +54,7 @@ const std::byte* element_at(const void* data, Index index, DType type) {
 }  // namespace
 
 void run_checked(const Call& call, const CollectiveOptions& options) {
+  require_own_process(name_of(call.operation).data());
   if (call.comm->size() > 1) return run_collective(call, options);
   if (call.operation == Operation::all_reduce || call.operation == Operation::reduce_scatter) {
     return reduce_alone(call, options);

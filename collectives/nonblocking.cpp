@@ -4,6 +4,7 @@
 #include <vector>
 
 #include <shoal/runtime/error.hpp>
+#include <shoal/runtime/forked.hpp>
 
 #include "calls.hpp"
 #include "progress/queue.hpp"
@@ -30,6 +31,7 @@ Work start(const Communicator& comm, const Call& call, const CollectiveOptions& 
     run_checked(call, options);
     return {};
   }
+  require_own_process(name_of(call.operation).data());
   auto state = std::make_shared<Work::State>();
   state->body = body_of(call, options);
   comm.extension<WorkQueue>().push(state);

@@ -4,6 +4,7 @@
 
 #include <shoal/runtime/error.hpp>
 #include <shoal/runtime/flight_recorder.hpp>
+#include <shoal/runtime/forked.hpp>
 #include <shoal/runtime/trace.hpp>
 
 #include "transport.hpp"
@@ -13,6 +14,7 @@ namespace {
 
 Bytes checked_bytes(const Communicator& comm, const char* operation, const void* data, Index count,
                     DType type, Rank peer, int tag) {
+  require_own_process(operation);
   const std::string title = std::string(operation) + " over " + comm.name();
   if (peer < 0 || peer >= comm.size()) {
     throw Error(title, "there is no rank " + std::to_string(peer) + " among the " +

@@ -5,6 +5,7 @@
 
 #include <shoal/runtime/error.hpp>
 #include <shoal/runtime/flight_recorder.hpp>
+#include <shoal/runtime/forked.hpp>
 #include <shoal/runtime/mpi_interop.hpp>
 
 #include "communicator_impl.hpp"
@@ -74,13 +75,17 @@ Communicator::Impl::~Impl() {
 Communicator::Communicator(std::unique_ptr<Impl> impl) : impl_(std::move(impl)) {}
 Communicator::Communicator(Communicator&&) noexcept = default;
 Communicator& Communicator::operator=(Communicator&&) noexcept = default;
-Communicator::~Communicator() = default;
+Communicator::~Communicator() {
+  // What belongs to it has threads that a child does not have, and MPI is the parent's.
+  if (is_forked_child()) static_cast<void>(impl_.release());
+}
 
 Rank Communicator::rank() const noexcept { return impl_->rank; }
 int Communicator::size() const noexcept { return impl_->size; }
 const std::string& Communicator::name() const noexcept { return impl_->name; }
 
 Communicator Communicator::split(int colour, int key, std::string name) const {
+  require_own_process("split communicator");
   // MPI makes communicators without a deadline: the watch ends the run if a rank is gone (watch.hpp).
   const flight::Scope scope(*this, {.operation = "split", .collective = false});
   MPI_Comm part = MPI_COMM_NULL;
@@ -89,6 +94,7 @@ Communicator Communicator::split(int colour, int key, std::string name) const {
 }
 
 Communicator Communicator::duplicate(std::string name) const {
+  require_own_process("duplicate communicator");
   const flight::Scope scope(*this, {.operation = "duplicate", .collective = false});  // as in split()
   MPI_Comm copy = MPI_COMM_NULL;
   check_mpi(MPI_Comm_dup(impl_->comm, &copy), "duplicate communicator");
@@ -116,6 +122,7 @@ MPI_Comm mpi_handle(const Communicator& comm) noexcept { return comm.impl().comm
 namespace {
 
 std::shared_ptr<const WorldTable> world_table_for(const char* operation) {
+  require_own_process(operation);
   auto table = current_world_table();
   if (!table) throw Error(operation, "no shoal::Runtime is alive", "make one first");
   return table;

@@ -39,6 +39,18 @@ Error::Error(std::string_view operation, std::string_view problem, std::string_v
     : std::runtime_error(process_identity() + ": " + join(operation, problem, cure)),
       message_(join(operation, problem, cure)) {}
 
+std::string text_of(const std::exception_ptr& failure) {
+  try {
+    std::rethrow_exception(failure);
+  } catch (const Error& error) {
+    return error.message();
+  } catch (const std::exception& error) {
+    return error.what();
+  } catch (...) {
+    return "an unknown exception";
+  }
+}
+
 void set_process_identity(int rank, std::string_view host) {
   Identity& me = identity();
   const std::lock_guard lock(me.mutex);

@@ -14,6 +14,7 @@
 #include <vector>
 
 #include <shoal/runtime/error.hpp>
+#include <shoal/runtime/forked.hpp>
 #include <shoal/runtime/mpi_interop.hpp>
 
 #include "node_heap.hpp"
@@ -176,11 +177,13 @@ std::string why_not() {
 }
 
 void* allocate(Bytes bytes) {
+  require_own_process("node-shared memory");
   if (!available()) throw Error("node-shared memory", why_not(), "use private memory");
   return heaps()->mine->allocate(bytes);
 }
 
 void release(void* pointer) noexcept {
+  if (is_forked_child()) return;  // it is the parent's
   if (available() && pointer != nullptr) heaps()->mine->release(pointer);
 }
 

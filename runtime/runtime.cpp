@@ -18,6 +18,7 @@
 #include <vector>
 
 #include <shoal/runtime/error.hpp>
+#include <shoal/runtime/forked.hpp>
 #include <shoal/runtime/log.hpp>
 #include <shoal/runtime/mpi_interop.hpp>
 #include <shoal/runtime/settings.hpp>
@@ -197,9 +198,17 @@ struct Runtime::Impl {
 Runtime::Runtime() : Runtime(Options{}) {}
 
 Runtime::Runtime(const Options& options) : impl_(std::make_unique<Impl>()) {
+  require_own_process("runtime");
   if (runtime_alive) {
     throw Error("runtime", "this process already has a shoal::Runtime", "make only one at a time");
   }
+  int finalized = 0;
+  MPI_Finalized(&finalized);
+  if (finalized) {
+    throw Error("runtime", "MPI has ended in this process, where it starts only once",
+                "keep one Runtime until the end, or initialise MPI yourself before the first");
+  }
+  note_forks();
   settings();  // a variable without sense is refused before anything begins
   std::optional<StartAlarm> alarm;
   if (!options.guest) alarm.emplace();
@@ -266,6 +275,10 @@ Runtime::Runtime(const Options& options) : impl_(std::make_unique<Impl>()) {
 }
 
 Runtime::~Runtime() {
+  if (is_forked_child()) {
+    static_cast<void>(impl_.release());  // all of it is the parent's
+    return;
+  }
   if (impl_->options.abort_on_unwind && std::uncaught_exceptions() > impl_->exceptions_at_start) {
     const std::string text = "an exception leaves the program, the run is aborted";
     watch::report(text, 1);
@@ -313,6 +326,7 @@ std::string Runtime::mpi_version() {
 }
 
 void Runtime::abort(int status) noexcept {
+  if (is_forked_child()) std::_Exit(status);
   watch::leave_quietly();
   std::fflush(nullptr);
   int initialized = 0;
@@ -394,6 +408,10 @@ int run_main(const Runtime::Options& options, const std::function<int(Runtime&)>
   } catch (const std::exception& error) {
     message = error.what();
     text = process_identity() + ": " + message;
+  }
+  if (is_forked_child()) {
+    print_failure(text);
+    return status;
   }
   // What the user did wrong is the same on all ranks, and they end in order. Anything else is known
   // at once to the watch, which also tells whether all have failed alike.

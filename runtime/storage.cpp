@@ -7,6 +7,7 @@
 
 #include <shoal/runtime/buffer.hpp>
 #include <shoal/runtime/error.hpp>
+#include <shoal/runtime/forked.hpp>
 #include <shoal/runtime/node_memory.hpp>
 
 namespace shoal {
@@ -40,7 +41,9 @@ Storage::Storage(Bytes bytes, Memory memory) : bytes_(bytes), memory_(memory) {
   if (bytes > Bytes{1} << 62) {
     throw Error("buffer", "a size of " + std::to_string(bytes) + " bytes cannot be meant");
   }
-  if (memory_ == Memory::node_shared && !node_memory::available()) memory_ = Memory::local;
+  if (memory_ == Memory::node_shared && (!node_memory::available() || is_forked_child())) {
+    memory_ = Memory::local;
+  }
   if (bytes == 0) return;
   data_ = memory_ == Memory::node_shared
               ? static_cast<std::byte*>(node_memory::allocate(bytes))

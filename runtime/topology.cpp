@@ -14,6 +14,7 @@
 #include <sstream>
 
 #include <shoal/runtime/error.hpp>
+#include <shoal/runtime/forked.hpp>
 #include <shoal/runtime/mpi_interop.hpp>
 
 #include "cgroup.hpp"
@@ -131,6 +132,7 @@ Machine local_machine() {
 
 // MPI's collectives here block without a deadline: the watch ends them where a rank is gone.
 Topology::Topology(const Communicator& comm) {
+  require_own_process("topology");
   const MPI_Comm handle = mpi_handle(comm);
   std::string mine = serialise(local_machine());
   int length = static_cast<int>(mine.size());

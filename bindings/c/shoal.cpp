@@ -18,6 +18,8 @@
 #include <shoal/runtime/mpi_interop.hpp>
 #include <shoal/runtime/runtime.hpp>
 
+#include "handles.hpp"
+
 struct shoal_comm {
   const shoal::Communicator* comm = nullptr;
   std::optional<shoal::Communicator> own;  // unless it is someone else's
@@ -38,8 +40,14 @@ struct shoal_work {
 
 namespace {
 
-std::unique_ptr<shoal::Runtime> runtime;
-shoal_comm world;
+// None of these is destroyed at the end of the program: a rank that ends without shoal_finalize() must not take
+// leave in order, but let those know who wait for it.
+auto& runtime = *new std::unique_ptr<shoal::Runtime>;
+auto& world = *new shoal_comm;
+auto& comms = *new Handles("communicator");
+auto& meshes = *new Handles("mesh");
+auto& buffers = *new Handles("buffer");
+auto& works = *new Handles("work");
 thread_local std::string last_error;
 
 int failed(int code, const char* text) noexcept {
@@ -76,7 +84,7 @@ void require(bool good, const char* operation, const char* problem) {
 
 const shoal::Communicator& comm_of(const shoal_comm* comm) {
   require(runtime != nullptr, "shoal", "shoal_init() has not been called, or shoal_finalize() has");
-  require(comm != nullptr && comm->comm != nullptr, "shoal", "the communicator is NULL");
+  if (comm != &world) comms.require(comm);
   return *comm->comm;
 }
 
@@ -112,8 +120,15 @@ void require_matrices(std::int64_t rows, std::int64_t a, std::int64_t b) {
 }
 
 template <class T>
-void give(T** to, T* made) {
-  *to = made;
+void give(T** to, std::unique_ptr<T> made, Handles& handles) {
+  handles.add(made.get());
+  *to = made.release();
+}
+
+// What can be asked without a way to fail: null unless it is alive.
+const shoal::Communicator* alive(const shoal_comm* comm) noexcept {
+  const bool is = comm != nullptr && (comm == &world || comms.has(comm));
+  return is && runtime != nullptr ? comm->comm : nullptr;
 }
 
 void require_out(const void* out) { require(out != nullptr, "shoal", "there is nowhere to put the result"); }
@@ -124,10 +139,12 @@ void own(shoal_comm** out, shoal::Communicator made) {
   auto comm = std::make_unique<shoal_comm>();
   comm->own.emplace(std::move(made));
   comm->comm = &*comm->own;
-  give(out, comm.release());
+  give(out, std::move(comm), comms);
 }
 
-void start(shoal_work** out, shoal::Work work) { give(out, new shoal_work{std::move(work)}); }
+void start(shoal_work** out, shoal::Work work) {
+  give(out, std::unique_ptr<shoal_work>(new shoal_work{std::move(work)}), works);
+}
 
 }  // namespace
 
@@ -163,13 +180,23 @@ int shoal_world(shoal_comm** comm) {
   });
 }
 
-int shoal_rank(const shoal_comm* comm) { return comm && comm->comm ? comm->comm->rank() : -1; }
-int shoal_size(const shoal_comm* comm) { return comm && comm->comm ? comm->comm->size() : -1; }
+int shoal_rank(const shoal_comm* comm) {
+  const shoal::Communicator* ranks = alive(comm);
+  return ranks != nullptr ? ranks->rank() : -1;
+}
+
+int shoal_size(const shoal_comm* comm) {
+  const shoal::Communicator* ranks = alive(comm);
+  return ranks != nullptr ? ranks->size() : -1;
+}
+
 const char* shoal_name(const shoal_comm* comm) {
-  return comm && comm->comm ? comm->comm->name().c_str() : "";
+  const shoal::Communicator* ranks = alive(comm);
+  return ranks != nullptr ? ranks->name().c_str() : "";
 }
 int shoal_node_count(const shoal_comm* comm) {
-  return comm && comm->comm ? comm->comm->node_count() : -1;
+  const shoal::Communicator* ranks = alive(comm);
+  return ranks != nullptr ? ranks->node_count() : -1;
 }
 
 int shoal_split(const shoal_comm* comm, int colour, int key, const char* name, shoal_comm** part) {
@@ -188,41 +215,59 @@ int shoal_adopt(int mpi_fortran_handle, const char* name, shoal_comm** comm) {
 }
 
 void shoal_comm_free(shoal_comm* comm) {
-  if (comm != &world) delete comm;
+  // An axis is its mesh's.
+  if (comm != &world && comms.has(comm) && comm->own && comms.remove(comm)) delete comm;
 }
 
 int shoal_mesh_create(const shoal_comm* comm, const char* shape, shoal_mesh** mesh) {
   return guarded([&] {
     require_out(mesh);
     require(shape != nullptr, "mesh", "the shape is NULL");
-    give(mesh, new shoal_mesh{shoal::Mesh(comm_of(comm), shoal::MeshShape::parse(shape)), {}});
+    auto made = std::unique_ptr<shoal_mesh>(
+        new shoal_mesh{shoal::Mesh(comm_of(comm), shoal::MeshShape::parse(shape)), {}});
+    give(mesh, std::move(made), meshes);
   });
 }
 
 int shoal_mesh_axis(shoal_mesh* mesh, const char* axis, shoal_comm** comm) {
   return guarded([&] {
     require_out(comm);
-    require(mesh != nullptr && axis != nullptr, "mesh", "the mesh or the axis is NULL");
+    require(axis != nullptr, "mesh", "the axis is NULL");
+    comm_of(&world);
+    meshes.require(mesh);
     shoal_comm& entry = mesh->axes[axis];
     entry.comm = &mesh->mesh.axis(axis);
+    comms.add(&entry);
     *comm = &entry;
   });
 }
 
-void shoal_mesh_free(shoal_mesh* mesh) { delete mesh; }
+void shoal_mesh_free(shoal_mesh* mesh) {
+  if (!meshes.remove(mesh)) return;
+  for (const auto& [name, axis] : mesh->axes) comms.remove(&axis);
+  delete mesh;
+}
 
 int shoal_buffer_create(size_t bytes, int where, shoal_buffer** buffer) {
   return guarded([&] {
     require_out(buffer);
     require(where == SHOAL_LOCAL || where == SHOAL_NODE_SHARED, "buffer", "there is no such place");
     const auto memory = where == SHOAL_LOCAL ? shoal::Memory::local : shoal::Memory::node_shared;
-    give(buffer, new shoal_buffer{shoal::Storage(bytes, memory)});
+    give(buffer, std::unique_ptr<shoal_buffer>(new shoal_buffer{shoal::Storage(bytes, memory)}), buffers);
   });
 }
 
-void* shoal_buffer_data(const shoal_buffer* buffer) { return buffer ? buffer->storage.data() : nullptr; }
-size_t shoal_buffer_bytes(const shoal_buffer* buffer) { return buffer ? buffer->storage.bytes() : 0; }
-void shoal_buffer_free(shoal_buffer* buffer) { delete buffer; }
+void* shoal_buffer_data(const shoal_buffer* buffer) {
+  return buffers.has(buffer) ? buffer->storage.data() : nullptr;
+}
+
+size_t shoal_buffer_bytes(const shoal_buffer* buffer) {
+  return buffers.has(buffer) ? buffer->storage.bytes() : 0;
+}
+
+void shoal_buffer_free(shoal_buffer* buffer) {
+  if (buffers.remove(buffer)) delete buffer;
+}
 
 int shoal_all_reduce(const shoal_comm* comm, const void* in, void* out, int64_t count, int type, int op) {
   return guarded([&] { shoal::all_reduce(comm_of(comm), in, out, count, type_of(type), op_of(op)); });
@@ -329,19 +374,22 @@ int shoal_start_barrier(const shoal_comm* comm, shoal_work** work) {
 
 int shoal_wait(shoal_work* work) {
   return guarded([&] {
-    require(work != nullptr, "wait", "the work is NULL");
+    works.require(work);
     work->work.wait();
   });
 }
 
 int shoal_test(shoal_work* work, int* done) {
   return guarded([&] {
-    require(work != nullptr && done != nullptr, "test", "the work, or the place of the answer, is NULL");
+    works.require(work);
+    require(done != nullptr, "test", "the place of the answer is NULL");
     *done = work->work.test() ? 1 : 0;
   });
 }
 
-void shoal_work_free(shoal_work* work) { delete work; }
+void shoal_work_free(shoal_work* work) {
+  if (works.remove(work)) delete work;
+}
 
 int shoal_column_linear(const shoal_comm* comm, int64_t rows, int64_t in, int64_t local_out,
                         const float* x, const float* weight, const float* bias, float* y, int precision) {

@@ -1,10 +1,6 @@
 #include "backend.hpp"
 
-#include <torch/csrc/utils/pybind.h>
-
-#include <algorithm>
 #include <cstdint>
-#include <numeric>
 #include <string>
 #include <utility>
 
@@ -14,7 +10,7 @@
 #include <shoal/collectives/broadcast.hpp>
 #include <shoal/runtime/error.hpp>
 
-#include "allocator.hpp"
+#include "tensors.hpp"
 #include "work.hpp"
 
 namespace shoal::torch_backend {
@@ -22,168 +18,6 @@ namespace {
 
 // From so many bytes on the thread is woken at once, since they are worth doing beside what follows.
 constexpr Bytes urgent_bytes = 1 << 20;
-
-[[noreturn]] void refuse(const char* operation, const std::string& problem) {
-  TORCH_CHECK(false, "ProcessGroupShoal::", operation, ": ", problem);
-}
-
-void require(bool good, const char* operation, const std::string& problem) {
-  if (!good) refuse(operation, problem);
-}
-
-// Memory in which two elements of a tensor are one cannot take a result.
-void check_tensor(const char* operation, const at::Tensor& tensor, bool is_output = false) {
-  require(tensor.defined(), operation, "a tensor is undefined");
-  require(tensor.layout() == at::kStrided, operation, "only supports dense tensors");
-  require(tensor.device().is_cpu(), operation,
-          "only supports tensors on the CPU, got one on " + tensor.device().str() +
-              "; move it there with .cpu()");
-  if (!is_output || tensor.numel() <= 1) return;
-  for (std::int64_t dim = 0; dim < tensor.dim(); ++dim) {
-    require(tensor.stride(dim) != 0 || tensor.size(dim) <= 1, operation,
-            "the output is an expanded tensor, whose elements share memory; pass a clone()");
-  }
-}
-
-const at::Tensor& only_one(const char* operation, const Tensors& tensors, bool is_output = false) {
-  require(!tensors.empty(), operation, "requires non-empty tensor list");
-  require(tensors.size() == 1, operation,
-          "requires a single tensor, got " + std::to_string(tensors.size()));
-  check_tensor(operation, tensors[0], is_output);
-  return tensors[0];
-}
-
-void check_alike(const char* operation, const Tensors& tensors, const at::Tensor& model,
-                 bool are_outputs) {
-  for (std::size_t i = 0; i < tensors.size(); ++i) {
-    check_tensor(operation, tensors[i], are_outputs);
-    if (tensors[i].scalar_type() != model.scalar_type()) {
-      refuse(operation, c10::str("invalid tensor type at index ", i, " (expected ",
-                                 model.scalar_type(), ", got ", tensors[i].scalar_type(), ")"));
-    }
-    if (tensors[i].sizes() != model.sizes()) {
-      refuse(operation, c10::str("invalid tensor size at index ", i, " (expected ", model.sizes(),
-                                 ", got ", tensors[i].sizes(), ")"));
-    }
-  }
-}
-
-void check_same_type(const char* operation, const at::Tensor& a, const at::Tensor& b) {
-  if (a.scalar_type() != b.scalar_type()) {
-    refuse(operation, c10::str("input and output are of different types (", a.scalar_type(), ", ",
-                               b.scalar_type(), ")"));
-  }
-}
-
-Element element_of(const char* operation, const at::Tensor& tensor) {
-  switch (tensor.scalar_type()) {
-    case at::kFloat: return Element::f32;
-    case at::kDouble: return Element::f64;
-    case at::kBFloat16: return Element::bf16;
-    case at::kHalf: return Element::f16;
-    case at::kChar: return Element::i8;
-    case at::kByte: return Element::u8;
-    case at::kInt: return Element::i32;
-    case at::kLong: return Element::i64;
-    default: break;
-  }
-  refuse(operation, c10::str("Invalid scalar type: cannot combine ", tensor.scalar_type(),
-                             "; convert it to float, double, half, bfloat16 or an integer of 1, 4 or "
-                             "8 bytes"));
-}
-
-Combine combine_of(const char* operation, const c10d::ReduceOp& op, Element type) {
-  Combine how = Combine::sum;
-  switch (static_cast<c10d::ReduceOp::RedOpType>(op)) {
-    case c10d::ReduceOp::SUM: how = Combine::sum; break;
-    case c10d::ReduceOp::AVG: how = Combine::avg; break;
-    case c10d::ReduceOp::PRODUCT: how = Combine::prod; break;
-    case c10d::ReduceOp::MIN: how = Combine::min; break;
-    case c10d::ReduceOp::MAX: how = Combine::max; break;
-    case c10d::ReduceOp::BAND: how = Combine::band; break;
-    case c10d::ReduceOp::BOR: how = Combine::bor; break;
-    case c10d::ReduceOp::BXOR: how = Combine::bxor; break;
-    case c10d::ReduceOp::PREMUL_SUM:
-      refuse(operation, "Cannot use ReduceOp.PREMUL_SUM; multiply the tensor first, then use SUM");
-    default: refuse(operation, "Unhandled ReduceOp");
-  }
-  require_combines(operation, type, how);
-  return how;
-}
-
-void* data_of(const at::Tensor& tensor) { return tensor.data_ptr(); }
-Bytes bytes_of(const at::Tensor& tensor) { return static_cast<Bytes>(tensor.nbytes()); }
-
-// A dense tensor for an output: itself, or one whose contents go there in the end.
-at::Tensor dense_output(const at::Tensor& tensor) {
-  return tensor.is_contiguous() ? tensor : at::empty(tensor.sizes(), tensor.options());
-}
-
-std::function<void()> copying(const at::Tensor& to, const at::Tensor& from) {
-  if (to.is_same(from)) return nullptr;
-  return [to, from] { to.copy_(from); };
-}
-
-// Tensors that are the parts of one another's memory, in order, as those of chunk() are.
-bool lie_in_a_row(const Tensors& tensors) {
-  const auto* next = static_cast<const std::byte*>(data_of(tensors[0]));
-  for (const at::Tensor& tensor : tensors) {
-    if (!tensor.is_contiguous() || data_of(tensor) != next) return false;
-    next += tensor.nbytes();
-  }
-  return true;
-}
-
-// One piece of memory for all of them, which are alike.
-at::Tensor row_for(const Tensors& tensors) {
-  const at::Tensor& first = tensors[0];
-  const auto count = static_cast<std::int64_t>(tensors.size()) * first.numel();
-  if (first.numel() > 0 && lie_in_a_row(tensors)) {
-    return at::from_blob(data_of(first), {count}, first.options().requires_grad(false));
-  }
-  return at::empty({count}, first.options().requires_grad(false));
-}
-
-void copy_into_row(const at::Tensor& row, const Tensors& tensors) {
-  if (row.numel() == 0 || data_of(row) == data_of(tensors[0])) return;
-  std::int64_t at = 0;
-  for (const at::Tensor& tensor : tensors) {
-    row.narrow(0, at, tensor.numel()).view(tensor.sizes()).copy_(tensor);
-    at += tensor.numel();
-  }
-}
-
-std::function<void()> copying_from_row(const at::Tensor& row, const Tensors& tensors) {
-  if (row.numel() == 0 || data_of(row) == data_of(tensors[0])) return nullptr;
-  return [row, tensors] {
-    std::int64_t at = 0;
-    for (const at::Tensor& tensor : tensors) {
-      tensor.copy_(row.narrow(0, at, tensor.numel()).view(tensor.sizes()));
-      at += tensor.numel();
-    }
-  };
-}
-
-std::vector<Index> byte_counts(const char* operation, const at::Tensor& tensor,
-                               const std::vector<std::int64_t>& splits, int ranks) {
-  const std::int64_t rows = tensor.dim() == 0 ? 1 : tensor.size(0);
-  const Index row_bytes = rows == 0 ? 0 : static_cast<Index>(tensor.nbytes()) / rows;
-  std::vector<Index> counts;
-  if (splits.empty()) {
-    require(rows % ranks == 0, operation, "Tensor's dim 0 does not divide equally across group size");
-    counts.assign(static_cast<std::size_t>(ranks), rows / ranks * row_bytes);
-    return counts;
-  }
-  require(splits.size() == static_cast<std::size_t>(ranks), operation,
-          "Number of tensor splits not equal to group size");
-  require(std::accumulate(splits.begin(), splits.end(), std::int64_t{0}) == rows, operation,
-          "Split sizes doesn't match total dim 0 size");
-  for (const std::int64_t split : splits) {
-    require(split >= 0, operation, "a split size is negative");
-    counts.push_back(split * row_bytes);
-  }
-  return counts;
-}
 
 }  // namespace
 
@@ -262,7 +96,7 @@ TorchWork ProcessGroupShoal::allreduce(Tensors& tensors, const c10d::AllreduceOp
   const Element type = element_of(name, tensor);
   const Combine how = combine_of(name, options.reduceOp, type);
   const at::NoGradGuard no_grad;
-  const at::Tensor dense = tensor.contiguous();
+  const at::Tensor dense = premultiplied(name, options.reduceOp, tensor).contiguous();
   return start({name, c10d::OpType::ALLREDUCE, "shoal:all_reduce", tensors, {tensors}, options.timeout,
                 bytes_of(dense),
                 [dense, type, how](const Communicator& comm) {
@@ -285,7 +119,7 @@ TorchWork ProcessGroupShoal::allreduce_coalesced(Tensors& tensors,
   const at::NoGradGuard no_grad;
   Tensors flat;
   for (const at::Tensor& tensor : tensors) flat.push_back(tensor.reshape({-1}));
-  const at::Tensor all = at::cat(flat);
+  const at::Tensor all = premultiplied(name, options.reduceOp, at::cat(flat));
   return start({name, c10d::OpType::ALLREDUCE_COALESCED, "shoal:all_reduce", tensors, {tensors},
                 options.timeout, bytes_of(all),
                 [all, type, how](const Communicator& comm) {
@@ -304,7 +138,7 @@ TorchWork ProcessGroupShoal::reduce(Tensors& tensors, const c10d::ReduceOptions&
   const Element type = element_of(name, tensor);
   const Combine how = combine_of(name, options.reduceOp, type);
   const at::NoGradGuard no_grad;
-  const at::Tensor in = tensor.contiguous();
+  const at::Tensor in = premultiplied(name, options.reduceOp, tensor).contiguous();
   // The others' tensors stay as they are.
   const bool is_root = rank_ == options.rootRank;
   const at::Tensor out = is_root ? in : at::empty(in.sizes(), in.options().requires_grad(false));
@@ -467,8 +301,9 @@ TorchWork ProcessGroupShoal::reduce_scatter(Tensors& outputs, std::vector<Tensor
   const Element type = element_of(name, output);
   const Combine how = combine_of(name, options.reduceOp, type);
   const at::NoGradGuard no_grad;
-  const at::Tensor row = row_for(inputs[0]);
-  copy_into_row(row, inputs[0]);
+  const at::Tensor plain = row_for(inputs[0]);
+  copy_into_row(plain, inputs[0]);
+  const at::Tensor row = premultiplied(name, options.reduceOp, plain);
   const at::Tensor out = dense_output(output);
   return start({name, c10d::OpType::REDUCE_SCATTER, "shoal:reduce_scatter", inputs[0], {outputs},
                 options.timeout, bytes_of(row),
@@ -489,7 +324,7 @@ TorchWork ProcessGroupShoal::_reduce_scatter_base(at::Tensor& output, at::Tensor
   const Element type = element_of(name, output);
   const Combine how = combine_of(name, options.reduceOp, type);
   const at::NoGradGuard no_grad;
-  const at::Tensor in = input.contiguous();
+  const at::Tensor in = premultiplied(name, options.reduceOp, input).contiguous();
   const at::Tensor out = dense_output(output);
   return start({name, c10d::OpType::_REDUCE_SCATTER_BASE, "shoal:_reduce_scatter_base", {input},
                 {{output}}, options.timeout, bytes_of(in),
@@ -590,42 +425,3 @@ TorchWork ProcessGroupShoal::barrier(const c10d::BarrierOptions& options) {
 }
 
 }  // namespace shoal::torch_backend
-
-PYBIND11_MODULE(_C, m) {
-  namespace backend = shoal::torch_backend;
-  using backend::Session;
-  m.doc() = "Shoal as a backend of torch.distributed; see shoal_torch.";
-  m.def("start", [] { Session::get(); }, "Joins the run. Collective over its ranks.",
-        pybind11::call_guard<pybind11::gil_scoped_release>());
-  m.def("alive", &Session::alive, "True between start() and leave().");
-  m.def("world_rank", [] { return Session::get().world().rank(); });
-  m.def("world_size", [] { return Session::get().world().size(); });
-  m.def("on_one_node", [] { return Session::get().world().on_one_node(); });
-  m.def(
-      "from_rank_0",
-      [](std::string text) {
-        const shoal::Communicator& world = Session::get().world();
-        auto size = static_cast<std::int64_t>(text.size());
-        shoal::broadcast(world, &size, 1, shoal::DType::i64, 0);
-        text.resize(static_cast<std::size_t>(size));
-        shoal::broadcast(world, text.data(), size, shoal::DType::i8, 0);
-        return text;
-      },
-      "The text that rank 0 passes. Collective over the run.",
-      pybind11::call_guard<pybind11::gil_scoped_release>());
-  m.def("share_tensors", &backend::share_tensors, "See shoal_torch.share_tensors.",
-        pybind11::arg("at_least"));
-  m.def("leave", &Session::leave, "The process ends; in_order: after what it has begun.",
-        pybind11::arg("in_order"), pybind11::call_guard<pybind11::gil_scoped_release>());
-  m.def(
-      "make_group",
-      [](std::vector<int> world_ranks, std::string name,
-         double timeout) -> c10::intrusive_ptr<backend::Base> {
-        return c10::make_intrusive<backend::ProcessGroupShoal>(std::make_shared<backend::Lane>(
-            std::move(world_ranks), std::move(name),
-            backend::Milliseconds(static_cast<std::int64_t>(timeout * 1000))));
-      },
-      "A process group of these ranks of the run. Collective over them.",
-      pybind11::arg("world_ranks"), pybind11::arg("name"), pybind11::arg("timeout"),
-      pybind11::call_guard<pybind11::gil_scoped_release>());
-}

@@ -1,6 +1,6 @@
 // "shoal" as a backend of torch.distributed.
 //
-// What differs between releases of PyTorch is here and in shoal_torch/__init__.py only: a backend is a
+// What differs between releases of PyTorch is here, in tensors.cpp (PREMUL_SUM) and in shoal_torch/__init__.py: a backend is a
 // c10d::ProcessGroup up to 1.13 and a c10d::Backend from 2.0 on, with the same functions.
 #pragma once
 
@@ -16,6 +16,7 @@
 
 #include "lane.hpp"
 #include "operations.hpp"
+#include "tensors.hpp"
 
 namespace shoal::torch_backend {
 
@@ -25,7 +26,6 @@ using Base = c10d::Backend;
 using Base = c10d::ProcessGroup;
 #endif
 using TorchWork = c10::intrusive_ptr<c10d::Work>;
-using Tensors = std::vector<at::Tensor>;
 
 class ProcessGroupShoal : public Base {
  public:

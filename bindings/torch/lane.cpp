@@ -22,18 +22,6 @@ constexpr Milliseconds awake_for{50};
 // What a rank did before it ended is still on its way for so long.
 constexpr Milliseconds last_words{300};
 
-std::string text_of(const std::exception_ptr& failure) {
-  try {
-    std::rethrow_exception(failure);
-  } catch (const Error& error) {
-    return error.message();
-  } catch (const std::exception& error) {
-    return error.what();
-  } catch (...) {
-    return "an unknown exception";
-  }
-}
-
 std::string seconds_of(Milliseconds time) {
   std::string text = std::to_string(static_cast<double>(time.count()) / 1000);
   text.erase(text.find_last_not_of('0') + 1);

@@ -13,7 +13,7 @@
 namespace shoal::torch_backend {
 namespace {
 
-// Shoal's type of the same size, and the same arithmetic but for the order of u8.
+// Shoal's type of the same size, and the same arithmetic but for the order of u8; of i16 two bytes.
 DType dtype_of_element(Element type) noexcept {
   switch (type) {
     case Element::f32: return DType::f32;
@@ -21,7 +21,9 @@ DType dtype_of_element(Element type) noexcept {
     case Element::bf16: return DType::bf16;
     case Element::f16: return DType::f16;
     case Element::i8:
-    case Element::u8: return DType::i8;
+    case Element::u8:
+    case Element::boolean:
+    case Element::i16: return DType::i8;
     case Element::i32: return DType::i32;
     case Element::i64: return DType::i64;
   }
@@ -34,7 +36,7 @@ bool is_bitwise(Combine how) noexcept {
 
 // Sums and products of unsigned and signed bytes have the same bits.
 bool shoal_can(Element type, Combine how) noexcept {
-  if (is_bitwise(how)) return false;
+  if (is_bitwise(how) || type == Element::i16) return false;
   return type != Element::u8 || how == Combine::sum || how == Combine::prod;
 }
 
@@ -56,17 +58,14 @@ std::uint8_t combined(const std::uint8_t* bytes, std::size_t step, int ranks, Co
     switch (how) {
       case Combine::band: value &= other; break;
       case Combine::bor: value |= other; break;
-      case Combine::bxor: value ^= other; break;
-      case Combine::min: value = std::min(value, other); break;
-      case Combine::max: value = std::max(value, other); break;
-      default: value += other;
+      default: value ^= other;
     }
   }
-  return static_cast<std::uint8_t>(how == Combine::avg ? value / static_cast<unsigned>(ranks) : value);
+  return static_cast<std::uint8_t>(value);
 }
 
-// Bits, and the order of unsigned bytes: all inputs are brought together, a piece at a time.
-void combine_bytes(const Communicator& comm, const void* in, void* out, Bytes bytes, Combine how) {
+// Bits: all inputs are brought together, a piece at a time.
+void combine_bits(const Communicator& comm, const void* in, void* out, Bytes bytes, Combine how) {
   constexpr Bytes most = 1 << 20;
   const auto ranks = static_cast<std::size_t>(comm.size());
   std::vector<std::uint8_t> all(std::min(bytes, most) * ranks);
@@ -79,9 +78,28 @@ void combine_bytes(const Communicator& comm, const void* in, void* out, Bytes by
   }
 }
 
+// Elements that Shoal has no arithmetic for, in 32 bits, a piece at a time. Sums and products that overflow
+// wrap around to the same bits.
+template <class Narrow>
+void combine_widened(const Communicator& comm, const void* in, void* out, Index count, Combine how) {
+  constexpr Index most = 1 << 18;
+  const auto* from = static_cast<const Narrow*>(in);
+  auto* to = static_cast<Narrow*>(out);
+  std::vector<std::int32_t> wide(static_cast<std::size_t>(std::min(count, most)));
+  for (Index at = 0; at < count; at += most) {
+    const Index size = std::min(most, count - at);
+    std::copy_n(from + at, size, wide.begin());
+    all_reduce(comm, wide.data(), wide.data(), size, DType::i32, reduce_op_of(how));
+    std::transform(wide.begin(), wide.begin() + size, to + at,
+                   [](std::int32_t value) { return static_cast<Narrow>(value); });
+  }
+}
+
 }  // namespace
 
-Bytes size_of(Element type) noexcept { return shoal::size_of(dtype_of_element(type)); }
+Bytes size_of(Element type) noexcept {
+  return type == Element::i16 ? sizeof(std::int16_t) : shoal::size_of(dtype_of_element(type));
+}
 
 void require_combines(const char* operation, Element type, Combine how) {
   if (is_bitwise(how) && is_floating(dtype_of_element(type))) {
@@ -94,7 +112,9 @@ void combine_all(const Communicator& comm, const void* in, void* out, Index coun
   if (shoal_can(type, how)) {
     return all_reduce(comm, in, out, count, dtype_of_element(type), reduce_op_of(how));
   }
-  combine_bytes(comm, in, out, static_cast<Bytes>(count) * size_of(type), how);
+  if (is_bitwise(how)) return combine_bits(comm, in, out, static_cast<Bytes>(count) * size_of(type), how);
+  if (type == Element::i16) return combine_widened<std::int16_t>(comm, in, out, count, how);
+  combine_widened<std::uint8_t>(comm, in, out, count, how);
 }
 
 void combine_scatter(const Communicator& comm, const void* in, void* out, Index count, Element type,
@@ -104,7 +124,7 @@ void combine_scatter(const Communicator& comm, const void* in, void* out, Index 
   }
   const Bytes part = static_cast<Bytes>(count) * size_of(type);
   std::vector<std::byte> all(part * static_cast<Bytes>(comm.size()));
-  combine_bytes(comm, in, all.data(), all.size(), how);
+  combine_all(comm, in, all.data(), count * comm.size(), type, how);
   if (part > 0) std::memcpy(out, all.data() + part * static_cast<Bytes>(comm.rank()), part);
 }
 

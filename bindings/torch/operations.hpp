@@ -11,12 +11,13 @@
 namespace shoal::torch_backend {
 
 /// torch's element types that can be combined; everything can be moved.
-enum class Element : std::uint8_t { f32, f64, bf16, f16, i8, u8, i32, i64 };
+enum class Element : std::uint8_t { f32, f64, bf16, f16, i8, u8, boolean, i16, i32, i64 };
 enum class Combine : std::uint8_t { sum, avg, prod, min, max, band, bor, bxor };
 
 Bytes size_of(Element type) noexcept;
 
-/// Throws Error where the type has no such operation (bits of floating-point numbers).
+/// Throws Error where the type has no such operation (bits of floating-point numbers). Of truth values, bytes of 0
+/// and 1, there are min, max and bxor.
 void require_combines(const char* operation, Element type, Combine how);
 
 /// As shoal::all_reduce, and shoal::reduce_scatter with `count` elements for each rank.

@@ -9,6 +9,7 @@
 #include <utility>
 
 #include <shoal/runtime/error.hpp>
+#include <shoal/runtime/forked.hpp>
 #include <shoal/runtime/log.hpp>
 #include <shoal/runtime/signals_held.hpp>
 #include <shoal/runtime/trace.hpp>
@@ -21,18 +22,6 @@ bool many_threads_may_call_mpi() {
   int level = MPI_THREAD_SINGLE;
   MPI_Query_thread(&level);
   return level >= MPI_THREAD_MULTIPLE;
-}
-
-std::string text_of(const std::exception_ptr& failure) {
-  try {
-    std::rethrow_exception(failure);
-  } catch (const Error& error) {
-    return error.message();
-  } catch (const std::exception& error) {
-    return error.what();
-  } catch (...) {
-    return "an unknown exception";
-  }
 }
 
 }  // namespace
@@ -188,6 +177,7 @@ void Work::let_go() noexcept {
   if (!state) return;
   // A communicator that has gone has done its work: the queue is touched only before.
   const bool done = state->done.load(std::memory_order_acquire);
+  if (!done && is_forked_child()) return;  // the parent's thread does it, for the parent
   if (!done && std::uncaught_exceptions() > 0) return state->queue->take_back(*state);
   try {
     if (!done) state->queue->finish(*state);
@@ -199,12 +189,14 @@ void Work::let_go() noexcept {
 
 bool Work::test() {
   if (!state_) return true;
+  require_own_process("test of a collective");
   if (!state_->done.load(std::memory_order_acquire) && !state_->queue->test(*state_)) return false;
   wait();
   return true;
 }
 
 void Work::wait() {
+  if (state_) require_own_process("wait for a collective");
   const std::shared_ptr<State> state = std::exchange(state_, nullptr);
   if (!state) return;
   if (!state->done.load(std::memory_order_acquire)) state->queue->finish(*state);

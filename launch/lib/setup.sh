@@ -15,6 +15,8 @@ SHOAL_LIBRARIES="libopenmpi-dev libopenblas-openmp-dev libdnnl-dev libhwloc-dev 
 SHOAL_TORCH_PACKAGES="python3-torch libtorch-dev pybind11-dev python3-dev"
 # Only for the tests with the label slurm.
 SHOAL_SLURM_PACKAGES="slurmctld slurmd slurm-client munge"
+# Only for launch/docs, and the test that the site can be built.
+SHOAL_DOCS_PACKAGES="doxygen doxygen-awesome-css mkdocs mkdocs-material"
 SHOAL_CMAKE_MINIMUM=3.25
 
 shoal_say() { echo "shoal: $*" >&2; }

@@ -6,6 +6,7 @@
 
 #include <shoal/runtime/error.hpp>
 #include <shoal/runtime/flight_recorder.hpp>
+#include <shoal/runtime/forked.hpp>
 #include <shoal/runtime/mpi_interop.hpp>
 
 #include "mpi_wait.hpp"
@@ -21,6 +22,7 @@ void finish(MPI_Request& request, const Communicator& comm) {
 }
 
 std::string broadcast_from(const Communicator& comm, Rank root, std::string text) {
+  require_own_process(agreeing);
   const flight::Scope record(comm, waiting);
   std::int64_t length = static_cast<std::int64_t>(text.size());
   MPI_Request request = MPI_REQUEST_NULL;
@@ -40,6 +42,7 @@ std::string broadcast_from(const Communicator& comm, Rank root, std::string text
 }  // namespace
 
 void together(const Communicator& comm, const std::function<void()>& work) {
+  require_own_process(agreeing);
   bool usage = false;
   std::string text;
   try {

@@ -5,6 +5,7 @@
 #include <vector>
 
 #include <shoal/runtime/error.hpp>
+#include <shoal/runtime/forked.hpp>
 #include <shoal/runtime/log.hpp>
 #include <shoal/runtime/trace.hpp>
 
@@ -38,6 +39,7 @@ struct CheckpointWriter::Impl {
 
   void start(const fs::path& to, std::int64_t of_step, std::span<const TensorSlice> tensors,
              const Metadata& with, const SaveOptions& how, From from) {
+    require_own_process(save_operation);
     if (first() && root != to && !root.empty()) remove_spare(root);
     root = to;
     step = of_step;
@@ -76,6 +78,7 @@ struct CheckpointWriter::Impl {
   }
 
   void advance() {
+    require_own_process(save_operation);
     try {
       together(world, [&] { job.wait(); });
       if (stage == Stage::shards) {
@@ -144,6 +147,10 @@ CheckpointWriter::CheckpointWriter(const Communicator& world)
     : impl_(std::make_unique<Impl>(world)) {}
 
 CheckpointWriter::~CheckpointWriter() {
+  if (is_forked_child()) {
+    static_cast<void>(impl_.release());  // files and thread are the parent's
+    return;
+  }
   const bool given_up = busy();
   if (given_up) {
     try {

@@ -28,6 +28,24 @@ from_prefix "$folder/prefix" guest/embed
 run guest/embed | grep -qx '2 ranks: y\[999\] = 17492500' || fail "embed"
 run guest/plain_c | grep -qx '2 ranks from C' || fail "plain_c"
 run guest/beside | grep -qx '9900 beside MPI and OpenMP, as rank 1' || fail "beside"
+
+# The quick start of the guide, pasted as it stands.
+[ -x /usr/bin/python3 ] || fail "there is no python3 to take it from its page"
+mkdir pasted
+page() { /usr/bin/python3 -B "$source/tests/docs/extract_block.py" "$source/docs/$1" "$2" 1; }
+page quick_start.md cpp >pasted/program.cpp && page install.md cmake >pasted/CMakeLists.txt || fail "the guide"
+[ "$(wc -l <pasted/program.cpp)" -le 40 ] || fail "the quick start has more than 40 lines"
+cmake -S pasted -B pasted/build -DCMAKE_PREFIX_PATH="$folder/prefix" -DCMAKE_BUILD_TYPE=Release >log 2>&1 ||
+  fail "$(cat log)"
+cmake --build pasted/build >log 2>&1 || fail "$(cat log)"
+from_prefix "$folder/prefix" pasted/build/program
+run pasted/build/program | grep -qx '2 ranks: the largest eigenvalue is 405690.2040' || fail "the quick start"
+if /usr/bin/python3 -c 'import numpy' 2>/dev/null; then
+  page quick_start.md python >pasted/program.py
+  PYTHONPATH="$folder/prefix/lib/python3/dist-packages" run /usr/bin/python3 -B pasted/program.py |
+    grep -qx '2 ranks: the largest eigenvalue is 405690.2040' || fail "the quick start in Python"
+fi
+
 cat >refused.txt <<'EOF'
 cmake_minimum_required(VERSION 3.25)
 project(guest LANGUAGES CXX)

@@ -31,6 +31,13 @@ run "$shoal" checkpoint export out nowhere/model.safetensors
 accepts '^out/step-00000012: whole$' "$shoal" checkpoint verify out
 printf '%s\n' "$output" | grep -q '^out/step-00000010: whole$' || fail "verify leaves out the other one"
 
+# The guide's way to read a shard.
+mkdir -p shard/out
+cp -r out/step-00000012 shard/out/step-00000500
+if command -v python3 >/dev/null; then
+  accepts '^transformer.wte.weight F32 \[[0-9]+, 16\] -?[0-9]' python3 "$SHOAL_SOURCE/examples/checkpoint_shard.py" shard/out
+fi
+
 # Each damage is named, and --resume goes back to the one before in one line.
 cp -r out good
 shard=out/step-00000012/shard-00001.safetensors

@@ -1,7 +1,7 @@
 #!/bin/sh
-# slurm_test.sh SHOAL: training in a Slurm cluster of three virtual nodes, in every way that Slurm
+# slurm_test.sh SHOAL PROGRAM PYTHON: training, and programs of one's own, in a Slurm cluster of three virtual nodes, in every way that Slurm
 # and Open MPI have to start it. Needs root and Debian's Slurm; exits with 77 where they are missing.
-shoal=$1
+shoal=$1 program=$2 python=$3
 . "$SHOAL_SOURCE/tests/launch/expect.sh"
 . "$SHOAL_SOURCE/tests/slurm/cluster.sh"
 
@@ -54,6 +54,19 @@ same_loss() {
   [ "$status" -eq 0 ] || fail "launch/slurm/train.sbatch ends with status $status"
   printf '%s\n' "$output" | grep -q '^shoal run: 4 ranks on 2 hosts' || fail "not 4 ranks on 2 nodes"
   same_loss example.json
+
+  # The examples: a program of one's own, and one in PyTorch where that is.
+  run timeout 60 sbatch --wait --output=own.log "$SHOAL_SOURCE/examples/slurm/program.sbatch" "$program"
+  output=$(printf '%s\n' "$output" && cat own.log)
+  [ "$status" -eq 0 ] || fail "examples/slurm/program.sbatch ends with status $status"
+  printf '%s\n' "$output" | grep -q '4 ranks: the largest eigenvalue is 405690.2040' || fail "not what the program prints"
+  if PYTHONPATH="$python" /usr/bin/python3 -c 'import shoal_torch' 2>/dev/null; then
+    run timeout 120 env PYTHONPATH="$python" PYTHON=/usr/bin/python3 THREADS=1 sbatch --wait --output=torch.log \
+      "$SHOAL_SOURCE/examples/slurm/torch.sbatch" "$SHOAL_SOURCE/examples/torch_ddp.py"
+    output=$(printf '%s\n' "$output" && cat torch.log)
+    [ "$status" -eq 0 ] || fail "examples/slurm/torch.sbatch ends with status $status"
+    printf '%s\n' "$output" | grep -q '4 ranks: loss .* as with Gloo' || fail "not what the script prints"
+  fi
 
   # Plain mpirun in a batch job.
   printf '#!/bin/sh\nexec mpirun -n 4 --map-by core --bind-to core -x OMP_NUM_THREADS=1 "$SHOAL" train "$@"\n' >mpirun.sbatch

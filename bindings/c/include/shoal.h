@@ -8,8 +8,9 @@
  *
  * Every function that can fail returns SHOAL_OK or the reason; then shoal_last_error() is one line that says
  * what went wrong and what to do. What a function makes it writes to its last argument, which stays as it is
- * on failure. Handles are opaque; each is freed by the function that says so, NULL too. No function throws,
- * exits or calls back. Names and meanings are those of the C++ headers, where more is said of each.
+ * on failure. Handles are opaque; each is freed by the function that says so, which ignores NULL and what is no
+ * handle, or none any more; every other function refuses these. No function throws, exits or calls back, and in a
+ * child that fork() made what would communicate is refused. Names and meanings are those of the C++ headers, where more is said of each.
  *
  * The ABI is stable: no structure's layout is public, constants keep their values, functions are added but
  * not changed while SHOAL_ABI stays the same. Link with -lshoal_c.
@@ -76,7 +77,8 @@ SHOAL_API const char *shoal_last_error(void);
 
 /* Joins the run: starts MPI, unless the program has. Collective over all ranks. Once a process. */
 SHOAL_API int shoal_init(void);
-/* Leaves it. Collective; frees no other handle, so free them before. Without shoal_init() it does nothing. */
+/* Leaves it. Collective; frees no other handle, so free them before. Without shoal_init(), and in a child that fork()
+ * made, it does nothing. A rank that ends without it fails the run: those that wait for it learn so. */
 SHOAL_API int shoal_finalize(void);
 /* Ends the run at once, on all ranks. */
 SHOAL_API void shoal_abort(int status);
@@ -95,6 +97,7 @@ SHOAL_API int shoal_split(const shoal_comm *comm, int colour, int key, const cha
 /* The ranks of an MPI communicator of your own, as the integer handle of Fortran (MPI_Comm_c2f). Collective
  * over it. */
 SHOAL_API int shoal_adopt(int mpi_fortran_handle, const char *name, shoal_comm **comm);
+/* Of split and adopt; others are left alone. */
 SHOAL_API void shoal_comm_free(shoal_comm *comm);
 
 /* A mesh of a shape like "dp=2,tp=4", which must multiply to the number of ranks. Collective. */
@@ -102,12 +105,15 @@ SHOAL_API int shoal_mesh_create(const shoal_comm *comm, const char *shape, shoal
 /* The ranks that differ from this one only along the axis; this rank alone if there is no such axis. The
  * handle is the mesh's: not to be freed, and gone with it. */
 SHOAL_API int shoal_mesh_axis(shoal_mesh *mesh, const char *axis, shoal_comm **comm);
+/* Its axes as well. */
 SHOAL_API void shoal_mesh_free(shoal_mesh *mesh);
 
 /* `bytes` of zeros, aligned to 64. */
 SHOAL_API int shoal_buffer_create(size_t bytes, int where, shoal_buffer **buffer);
+/* Address and size: NULL and 0 for what is no buffer. */
 SHOAL_API void *shoal_buffer_data(const shoal_buffer *buffer);
 SHOAL_API size_t shoal_buffer_bytes(const shoal_buffer *buffer);
+/* Gives the memory back. */
 SHOAL_API void shoal_buffer_free(shoal_buffer *buffer);
 
 /* Collectives: every rank of `comm` calls them in the same order with matching arguments. Counts are of

@@ -55,6 +55,23 @@ def _start_mpi():
     atexit.register(_leave)
 
 
+def _resolves(host):
+    try:
+        return bool(socket.getaddrinfo(host, None, socket.AF_INET))
+    except OSError:
+        return False
+
+
+def _own_address():
+    """By which this host reaches others, for those that do not know its name; nothing is sent."""
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
+        try:
+            probe.connect(("192.0.2.1", 9))  # an address for documentation (RFC 5737)
+            return probe.getsockname()[0]
+        except OSError:
+            return "127.0.0.1"
+
+
 def name_ranks_by_mpi():
     """Under mpirun, what init_method env:// wants and the environment lacks comes from MPI."""
     if not under_mpi() or "WORLD_SIZE" in os.environ:
@@ -68,14 +85,14 @@ def name_ranks_by_mpi():
         os.environ.setdefault("LOCAL_WORLD_SIZE", os.environ["OMPI_COMM_WORLD_LOCAL_SIZE"])
     if "MASTER_ADDR" in os.environ:
         return
-    address = ""
+    text = ""
     if _C.world_rank() == 0:
         host = "127.0.0.1" if _C.on_one_node() else socket.gethostname()
         with socket.socket() as probe:
             probe.bind(("", 0))
-            address = f"{host} {probe.getsockname()[1]}"
-    host, port = _C.from_rank_0(address).split()
-    os.environ["MASTER_ADDR"] = host
+            text = f"{host} {_own_address()} {probe.getsockname()[1]}"
+    host, address, port = _C.from_rank_0(text).split()
+    os.environ["MASTER_ADDR"] = host if _resolves(host) else address
     os.environ.setdefault("MASTER_PORT", port)
 
 

@@ -21,13 +21,18 @@ common = random.Random(seed[0])  # the same on all ranks
 torch.manual_seed(seed[0] + rank)
 
 FLOATS = [torch.float32, torch.float64, torch.bfloat16, torch.float16]
-INTEGERS = [torch.int8, torch.uint8, torch.int32, torch.int64]
+INTEGERS = [torch.int8, torch.uint8, torch.int16, torch.int32, torch.int64]
 SHAPES = [(0,), (), (1,), (5,), (3, 7), (1000,), (65537,)]
 
 
 def fresh(shape, dtype):
     if dtype.is_floating_point:
         return torch.randn(shape).to(dtype)
+    if dtype == torch.bool:
+        return torch.randint(0, 2, shape).to(dtype)
+    if dtype in (torch.uint8, torch.int16):  # of which Shoal has no arithmetic of its own: all there are
+        limits = torch.iinfo(dtype)
+        return torch.randint(limits.min, limits.max + 1, shape).to(dtype)
     return torch.randint(0, 7, shape).to(dtype)
 
 
@@ -48,6 +53,8 @@ def all_of(tensor):
 
 
 def combined(tensors, op):
+    if tensors[0].dtype == torch.bool:  # a sum is an or, a product an and
+        op = {ReduceOp.SUM: ReduceOp.MAX, ReduceOp.PRODUCT: ReduceOp.MIN}.get(op.op if hasattr(op, "op") else op, op)
     wide = torch.float64 if tensors[0].dtype.is_floating_point else torch.int64
     total = tensors[0].to(wide)
     for other in tensors[1:]:
@@ -63,15 +70,17 @@ def combined(tensors, op):
 
 def ops_for(dtype):
     bits = [] if dtype.is_floating_point else [ReduceOp.BAND, ReduceOp.BOR, ReduceOp.BXOR]
+    if dtype == torch.bool:
+        return [ReduceOp.SUM, ReduceOp.PRODUCT, ReduceOp.MIN, ReduceOp.MAX] + bits
     return [ReduceOp.SUM, ReduceOp.AVG, ReduceOp.PRODUCT, ReduceOp.MIN, ReduceOp.MAX] + bits
 
 
 def test_reductions():
-    cases = list(itertools.product(FLOATS + INTEGERS, SHAPES))
+    cases = list(itertools.product(FLOATS + INTEGERS + [torch.bool], SHAPES + [(3 << 18,)]))
     for dtype, shape in cases:
         op = common.choice(ops_for(dtype))
         check_reductions(dtype, shape, op)
-    for dtype in FLOATS + INTEGERS:
+    for dtype in FLOATS + INTEGERS + [torch.bool]:
         for op in ops_for(dtype):
             check_reductions(dtype, (19,), op)
 
@@ -95,6 +104,28 @@ def check_reductions(dtype, shape, op):
     out = torch.empty(shape, dtype=dtype)
     dist.reduce_scatter_tensor(out, torch.cat([t.reshape(-1) for t in inputs]), op=op)
     expect(out, wanted, "reduce_scatter_tensor " + what)
+
+
+def test_premultiplied_sums():
+    """NCCL's operation: each rank's tensor times its factor, then the sum."""
+    for dtype in FLOATS:
+        for factor in (0.5, torch.tensor(0.5), torch.tensor([0.5], dtype=dtype)):
+            op = dist._make_nccl_premul_sum(factor if isinstance(factor, float) else [factor])
+            x = fresh((5, 3), dtype)
+            wanted = combined([tensor.double() / 2 for tensor in all_of(x)], ReduceOp.SUM).to(dtype)
+            y = x.clone()
+            dist.all_reduce(y, op=op)
+            expect(y, wanted, f"all_reduce, PREMUL_SUM by {factor}")
+            whole = x.t().clone() if rank else x.clone().t()  # one with holes
+            dist.reduce(whole, 0, op=op)
+            expect(whole, wanted.t() if rank == 0 else x.t(), f"reduce, PREMUL_SUM by {factor}")
+            parts = [x.clone() for _ in range(size)]
+            out = torch.empty_like(x)
+            dist.reduce_scatter(out, parts, op=op)
+            expect(out, wanted, f"reduce_scatter, PREMUL_SUM by {factor}")
+            assert all(torch.equal(part, x) for part in parts), "an input has changed"
+            dist.reduce_scatter_tensor(out, torch.cat(parts), op=op)
+            expect(out, wanted, f"reduce_scatter_tensor, PREMUL_SUM by {factor}")
 
 
 def test_as_gloo():

@@ -1,4 +1,7 @@
-"""The module shoal on numpy arrays and on torch tensors."""
+"""The module shoal on numpy arrays and on torch tensors; what is wrong is an exception."""
+import os
+import sys
+
 import numpy as np
 import torch
 
@@ -86,5 +89,40 @@ hidden = np.maximum(column_linear(tp, x.numpy(), *arrays[:2]), 0)
 assert np.allclose(row_linear(tp, hidden, *arrays[2:]), whole.detach().numpy(), rtol=1e-4, atol=1e-4)
 raises("does not fit", column_linear, tp, x[..., :5].contiguous(), leaves[0])
 raises("float32", column_linear, tp, x.double(), leaves[0])
-del part, tp
+raises("meta", world.all_reduce, torch.zeros(2, device="meta"))
+raises("unknown axis", shoal.Mesh, world, f"xy={size}")
+raises("root", world.broadcast, np.zeros(2), size)
+raises("no rank", world.send, np.zeros(2), size)
+raises("tag", world.send, np.zeros(2), 0, -1)
+raises("counts", world.all_gather, np.zeros(2), np.zeros(2), [1] * (size + 1))
+
+# A child that fork() made has no part in the run, and ends like any other.
+sys.stdout.flush()
+child = os.fork()
+if child == 0:
+    status = 1
+    try:
+        raises("forked", world.all_reduce, np.zeros(2))
+        raises("forked", world.barrier, wait=False)
+        raises("forked", world.split, 0)
+        raises("forked", shoal.Runtime)
+        own = shoal.shared_array(1000)  # private there
+        own[:] = 1
+        status = 0
+    finally:
+        sys.exit(status)
+assert os.waitpid(child, 0)[1] == 0
+world.barrier()
+
+# After the end: exceptions, and arrays that may still be read.
+kept = shoal.shared_array(1 << 20)
+kept[:] = rank
+mesh = shoal.Mesh(world, f"tp={size}")
 runtime.close()
+raises("shoal_init() has not been called", world.all_reduce, np.zeros(2))
+raises("shoal_init() has not been called", tp.barrier)
+raises("shoal_init() has not been called", mesh.axis, "tp")
+raises("", shoal.Runtime)  # MPI starts once a process
+assert (kept == rank).all()
+runtime.close()
+del part, tp, mesh, kept

@@ -1,6 +1,7 @@
 // The one way to fail.
 #pragma once
 
+#include <exception>
 #include <stdexcept>
 #include <string>
 #include <string_view>
@@ -40,6 +41,9 @@ class PeerError : public Error {
  public:
   using Error::Error;
 };
+
+/// What an exception says; an Error without rank and host, so that another one can name it as its cause.
+std::string text_of(const std::exception_ptr& failure);
 
 /// Rank and host that Error puts in front of its text; the Runtime sets them. Rank −1: not yet known.
 void set_process_identity(int rank, std::string_view host);
