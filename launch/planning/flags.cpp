@@ -1,11 +1,11 @@
 #include "planning/flags.hpp"
 
 #include <cmath>
+#include <sstream>
 
-#include <CLI/CLI.hpp>
 #include <fmt/format.h>
+#include <CLI/CLI.hpp>
 #include <shoal/runtime/error.hpp>
-#include <shoal/runtime/mesh.hpp>
 
 namespace shoal::launch {
 namespace {
@@ -70,7 +70,8 @@ void add_workload_flags(CLI::App& app, PlanFlags& flags) {
       ->check(CLI::Range(Index{1}, largest_extent))
       ->type_name("N")
       ->group(group);
-  app.add_option("--dtype", flags.type, "of products: fp32, bf16, fp8, int8, fp4 (bf16 if it has it)")
+  app.add_option("--dtype", flags.type,
+                 "of products: fp32, bf16, fp8, int8, fp4 (bf16 if it has it)")
       ->check(CLI::IsMember({"fp32", "bf16", "fp8", "int8", "fp4"}))
       ->type_name("T")
       ->group(group);
@@ -135,8 +136,7 @@ planning::Software PlanFlags::make_software(const planning::Cluster& on) const {
   return planning::find_software(software.empty() ? on.software : software);
 }
 
-Workload PlanFlags::make_workload(const planning::Model& of,
-                                  const planning::Cluster& on) const {
+Workload PlanFlags::make_workload(const planning::Model& of, const planning::Cluster& on) const {
   Workload made;
   made.kind = prefill  ? Workload::Kind::prefill
               : decode ? Workload::Kind::decode
@@ -149,9 +149,7 @@ Workload PlanFlags::make_workload(const planning::Model& of,
     throw UsageError("--global-batch", "it is for --train", "pass --batch");
   }
   made.batch = training ? (global_batch > 0 ? global_batch : 512) : std::max<Index>(batch, 1);
-  const Index usual = std::min<Index>(of.context, training       ? 8192
-                                                  : prefill ? 2048
-                                                            : 128);
+  const Index usual = std::min<Index>(of.context, training ? 8192 : prefill ? 2048 : 128);
   made.sequence = context > 0 ? context : usual;
   const auto has = [&](const char* each) { return on.device.peak.count(each) > 0; };
   made.type = !type.empty() ? type : has("bf16") ? "bf16" : "fp32";
@@ -176,26 +174,34 @@ planning::Fixed PlanFlags::make_fixed() const {
   if (recompute == "selective") fixed.recompute = planning::Recompute::selective;
   if (recompute == "full") fixed.recompute = planning::Recompute::full;
   if (mesh.empty()) return fixed;
-  for (const MeshShape::Axis& axis : MeshShape::parse(mesh).axes) {
-    if (axis.name == "dp") {
-      fixed.dp = axis.size;
-    } else if (axis.name == "tp") {
-      fixed.tp = axis.size;
-    } else if (axis.name == "pp") {
-      fixed.pp = axis.size;
-    } else if (axis.name == "ep") {
-      fixed.ep = axis.size;
-    } else {
-      throw UsageError("--mesh " + mesh, "there is no axis '" + axis.name + "'",
-                       "use dp, tp, pp and ep");
+  std::istringstream words(mesh);
+  for (std::string word; std::getline(words, word, ',');) {
+    const std::size_t equals = word.find('=');
+    const std::string name = word.substr(0, equals);
+    int* extent = name == "dp"   ? &fixed.dp
+                  : name == "tp" ? &fixed.tp
+                  : name == "pp" ? &fixed.pp
+                  : name == "ep" ? &fixed.ep
+                                 : nullptr;
+    if (extent == nullptr) {
+      throw UsageError("--mesh " + mesh, "there is no axis '" + name + "'",
+                       "use dp, tp, pp and ep, like tp=8,pp=4");
+    }
+    const std::string number = equals == std::string::npos ? "" : word.substr(equals + 1);
+    constexpr std::size_t most_digits = 7;
+    const bool whole = !number.empty() && number.size() <= most_digits &&
+                       number.find_first_not_of("0123456789") == std::string::npos;
+    *extent = whole ? std::stoi(number) : 0;
+    if (*extent < 1) {
+      throw UsageError("--mesh " + mesh, "'" + number + "' is no number of ranks",
+                       "write it like tp=8,pp=4");
     }
   }
   return fixed;
 }
 
 std::string describe(const Workload& workload) {
-  const std::string stored =
-      workload.weights.empty() ? "" : ", weights in " + workload.weights;
+  const std::string stored = workload.weights.empty() ? "" : ", weights in " + workload.weights;
   switch (workload.kind) {
     case Workload::Kind::train:
       return fmt::format("train, a step of {} sequences of {} tokens, {}", workload.batch,

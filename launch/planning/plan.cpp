@@ -3,8 +3,8 @@
 #include <string>
 #include <vector>
 
-#include <CLI/CLI.hpp>
 #include <fmt/format.h>
+#include <CLI/CLI.hpp>
 #include <nlohmann/json.hpp>
 #include <shoal/planning/search.hpp>
 #include <shoal/runtime/error.hpp>
@@ -55,9 +55,9 @@ Json json_of(const Estimate& estimate) {
     json["seconds_by_cause"][cause.name] = cause.seconds;
   }
   const planning::MemoryNeed& memory = estimate.memory;
-  json["memory_bytes"] = {{"weights", memory.weights},         {"gradients", memory.gradients},
-                          {"optimizer", memory.optimizer},     {"activations", memory.activations},
-                          {"cache", memory.cache},             {"workspace", memory.workspace},
+  json["memory_bytes"] = {{"weights", memory.weights},     {"gradients", memory.gradients},
+                          {"optimizer", memory.optimizer}, {"activations", memory.activations},
+                          {"cache", memory.cache},         {"workspace", memory.workspace},
                           {"total", memory.total()}};
   return json;
 }
@@ -71,10 +71,10 @@ Json figure_json(const planning::Figure& figure) {
 void print_estimate(const Estimate& estimate, int place) {
   constexpr std::size_t indent = 10;
   fmt::print("\n{}. {}\n", place, estimate.layout.text());
-  print_row("  step", fmt::format("{}, {} tokens/s on {} devices, {:.1f} % of their peak",
-                                  seconds_text(estimate.seconds),
-                                  count_text(estimate.tokens_per_second), estimate.layout.ranks(),
-                                  100 * estimate.peak_share),
+  print_row("  step",
+            fmt::format("{}, {} tokens/s on {} devices, {:.1f} % of their peak",
+                        seconds_text(estimate.seconds), count_text(estimate.tokens_per_second),
+                        estimate.layout.ranks(), 100 * estimate.peak_share),
             indent);
   std::string text;
   for (const planning::Cause& cause : estimate.causes) {
@@ -129,8 +129,8 @@ class PlanCommand : public LocalCommand {
     const planning::Software software = flags_.make_software(cluster);
     const planning::Workload workload = flags_.make_workload(model, cluster);
     const planning::Fixed fixed = flags_.make_fixed();
-    const Found found = planning::search(model, software, cluster, workload, fixed,
-                                         static_cast<std::size_t>(top_));
+    const Found found =
+        planning::search(model, software, cluster, workload, fixed, static_cast<std::size_t>(top_));
     if (found.best.empty()) return none(model, cluster, software, workload, fixed, found);
     const std::vector<Improvement> helps =
         planning::improvements(model, software, cluster, workload, fixed, found);
@@ -177,9 +177,10 @@ class PlanCommand : public LocalCommand {
       }
       throw UsageError(
           "plan",
-          fmt::format("{} does not fit: the layout that lacks the least, {}, needs {} a device of {}",
-                      model.name, near.layout.text(), bytes_figure(near.memory.total()),
-                      bytes_figure(planning::usable_memory * cluster.device.memory_bytes)),
+          fmt::format(
+              "{} does not fit: the layout that lacks the least, {}, needs {} a device of {}",
+              model.name, near.layout.text(), bytes_figure(near.memory.total()),
+              bytes_figure(planning::usable_memory * cluster.device.memory_bytes)),
           cure);
     }
     std::string why = "no division of the batch, the heads and the layers does";
@@ -193,11 +194,12 @@ class PlanCommand : public LocalCommand {
       layout.interleave = std::max(fixed.interleave, 1);
       layout.zero = std::max(fixed.zero, 0);
       layout.recompute = fixed.recompute.value_or(planning::Recompute::none);
-      why = planning::estimate(model, software, planning::Prices(cluster), workload, layout).why_not;
+      why =
+          planning::estimate(model, software, planning::Prices(cluster), workload, layout).why_not;
     }
-    throw UsageError("plan", fmt::format("no layout of {} is possible on {}: {}", model.name,
-                                         cluster.name, why),
-                     "free some of the layout, or change the batch");
+    throw UsageError(
+        "plan", fmt::format("no layout of {} is possible on {}: {}", model.name, cluster.name, why),
+        "free some of the layout, or change the batch");
   }
 
   static std::string device_text(const planning::Cluster& cluster,
@@ -214,22 +216,24 @@ class PlanCommand : public LocalCommand {
                     const planning::Software& software, const planning::Workload& workload,
                     const Found& found, const std::vector<Improvement>& helps) const {
     constexpr std::size_t indent = 10;
-    print_row("model", fmt::format("{}, {} parameters{}", model.name, count_text(model.parameters()),
-                                   model.experts > 0
-                                       ? ", " + count_text(model.active_parameters()) + " active"
-                                       : ""),
-              indent);
+    print_row(
+        "model",
+        fmt::format(
+            "{}, {} parameters{}", model.name, count_text(model.parameters()),
+            model.experts > 0 ? ", " + count_text(model.active_parameters()) + " active" : ""),
+        indent);
     print_row("work", describe(workload), indent);
-    print_row("cluster", fmt::format("{}, {} node{}", cluster.name, cluster.nodes,
-                                     cluster.nodes == 1 ? "" : "s"),
-              indent);
+    print_row(
+        "cluster",
+        fmt::format("{}, {} node{}", cluster.name, cluster.nodes, cluster.nodes == 1 ? "" : "s"),
+        indent);
     print_row("", device_text(cluster, workload), indent);
     for (const planning::Level& level : cluster.levels) {
-      print_row("", fmt::format("{}: {}/s, {}{}", level.name, bytes_figure(level.bandwidth),
-                                seconds_text(level.latency),
-                                level.shared_by > 1
-                                    ? fmt::format(", {} devices a link", level.shared_by)
-                                    : ""),
+      print_row("",
+                fmt::format(
+                    "{}: {}/s, {}{}", level.name, bytes_figure(level.bandwidth),
+                    seconds_text(level.latency),
+                    level.shared_by > 1 ? fmt::format(", {} devices a link", level.shared_by) : ""),
                 indent);
     }
     print_row("software", software.name, indent);
@@ -253,15 +257,15 @@ class PlanCommand : public LocalCommand {
                                 const planning::Software& software,
                                 const planning::Workload& workload, const Estimate& best) {
     const planning::Prices prices(cluster);
-    const Estimate told =
-        planning::estimate(model, software, prices, workload, best.layout, true);
+    const Estimate told = planning::estimate(model, software, prices, workload, best.layout, true);
     fmt::print("\nThe arithmetic of {}\n", best.layout.text());
     for (const std::string& line : told.steps) fmt::print("{}\n", line);
     fmt::print("  the model asks for {}FLOP: {:.1f} % of the peak of {} devices\n",
                count_text(told.flops), 100 * told.peak_share, best.layout.ranks());
-    fmt::print("\nFigures of {} and their sources (A read at the source, B two agree,\nC one "
-               "secondary source, D derived, E assumed)\n",
-               cluster.device.name);
+    fmt::print(
+        "\nFigures of {} and their sources (A read at the source, B two agree,\nC one "
+        "secondary source, D derived, E assumed)\n",
+        cluster.device.name);
     const auto tell = [](const std::string& name, const planning::Figure& figure) {
       print_row("  " + name,
                 fmt::format("{:.4g} ({}) {}", figure.value, figure.confidence, figure.source), 24);
@@ -293,14 +297,13 @@ class PlanCommand : public LocalCommand {
     json["nodes"] = cluster.nodes;
     json["devices"] = cluster.devices();
     json["software"] = software.name;
-    json["workload"] = {
-        {"kind", workload.kind == planning::Workload::Kind::train     ? "train"
-                 : workload.kind == planning::Workload::Kind::prefill ? "prefill"
-                                                                      : "decode"},
-        {"batch", workload.batch},
-        {"sequence", workload.sequence},
-        {"dtype", workload.type},
-        {"weights", workload.weights.empty() ? workload.type : workload.weights}};
+    json["workload"] = {{"kind", workload.kind == planning::Workload::Kind::train     ? "train"
+                                 : workload.kind == planning::Workload::Kind::prefill ? "prefill"
+                                                                                      : "decode"},
+                        {"batch", workload.batch},
+                        {"sequence", workload.sequence},
+                        {"dtype", workload.type},
+                        {"weights", workload.weights.empty() ? workload.type : workload.weights}};
     json["layouts_possible"] = found.tried;
     json["layouts_too_large"] = found.too_large;
     for (const Estimate& each : found.best) json["best"].push_back(json_of(each));

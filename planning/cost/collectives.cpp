@@ -1,9 +1,9 @@
 // What a collective costs on a cluster, by the formulae that stand beside the runtime's algorithms.
 //
-// A group that lies in several domains of a level is taken apart as the runtime's two-level algorithms
-// do it (Träff & Hunold 2020, full-lane decomposition): reduce-scatter inside, the operation between
-// the domains on each member's part, all-gather inside. In node-shared memory the registry's own
-// hierarchical algorithms are priced.
+// A group that lies in several domains of a level is taken apart as the runtime's two-level
+// algorithms do it (Träff & Hunold 2020, full-lane decomposition): reduce-scatter inside, the
+// operation between the domains on each member's part, all-gather inside. In node-shared memory the
+// registry's own hierarchical algorithms are priced.
 #include <algorithm>
 #include <cmath>
 
@@ -13,8 +13,8 @@
 namespace shoal::planning {
 namespace {
 
-// Takes part in pricing messages: not MPI's, not those inside a node or of two levels, and not what is
-// there for the sake of reproducible sums only.
+// Takes part in pricing messages: not MPI's, not those inside a node or of two levels, and not what
+// is there for the sake of reproducible sums only.
 bool is_flat(std::string_view name) {
   return name != "mpi" && name != "gathered" && !name.starts_with("node_") &&
          !name.starts_with("hierarchical");
@@ -45,8 +45,8 @@ std::vector<int> Prices::spread(Group group) const {
   std::vector<int> counts;
   int before = 1;  // members in a domain of the level inside
   for (const Level& level : cluster_.levels) {
-    int members = level.devices == 0 ? group.size
-                                     : std::clamp(level.devices / group.stride, 1, group.size);
+    int members =
+        level.devices == 0 ? group.size : std::clamp(level.devices / group.stride, 1, group.size);
     // Domains that hold equally many: an uneven rest counts as if it lay in more of them.
     while (group.size % members != 0 || members % before != 0) --members;
     counts.push_back(members / before);
@@ -79,10 +79,11 @@ double Prices::flat(Operation operation, double bytes, int members, int level) c
   const Algorithm* best = algorithm(operation, bytes, members, level);
   double seconds = best->cost(whole_bytes(bytes), members, net).count();
   if (operation == Operation::all_to_all && net.node_alpha == 0) {
-    // The fabric of accelerators lets a rank write to all others at once: one latency, and the overhead
-    // of each further message.
+    // The fabric of accelerators lets a rank write to all others at once: one latency, and the
+    // overhead of each further message.
     const double share = (members - 1.0) / members;
-    seconds = std::min(seconds, net.alpha + (members - 2) * net.overhead + share * bytes * net.beta);
+    seconds =
+        std::min(seconds, net.alpha + (members - 2) * net.overhead + share * bytes * net.beta);
   }
   return seconds;
 }

@@ -76,9 +76,12 @@ std::string why_no_layout(const Model& model, const Software& software, const Cl
 
 std::string kind_text(LayerOp::Kind kind) {
   switch (kind) {
-    case LayerOp::Kind::product: return "product";
-    case LayerOp::Kind::stream: return "memory";
-    case LayerOp::Kind::exchange: return "network";
+    case LayerOp::Kind::product:
+      return "product";
+    case LayerOp::Kind::stream:
+      return "memory";
+    case LayerOp::Kind::exchange:
+      return "network";
   }
   return "";
 }
@@ -125,10 +128,9 @@ double expert_share(const Model& model) {
 double rank_parameters(const Model& model, const Layout& layout) {
   const double moe = expert_share(model);
   const double layers = std::ceil(static_cast<double>(model.layers) / layout.pp);
-  const double routed =
-      model.experts > 0
-          ? static_cast<double>(model.experts) * model.mlp_parameters(model.expert_ffn)
-          : 0;
+  const double routed = model.experts > 0 ? static_cast<double>(model.experts) *
+                                                model.mlp_parameters(model.expert_ffn)
+                                          : 0;
   double shared = (1 - moe) * model.layer_parameters(false, false);
   if (model.experts > 0) shared += moe * (model.layer_parameters(true, false) - routed);
   double ends = model.embedding_parameters();
@@ -166,16 +168,16 @@ void explain_ops(const char* what, const std::vector<LayerOp>& ops, const Prices
   out.steps.push_back(what);
   for (const LayerOp& op : ops) {
     if (!(op.seconds > 0)) continue;
-    std::string line = fmt::format("  {:<24} {:<8}{:>9.3g} us", op.name, kind_text(op.kind),
-                                   op.seconds * 1e6);
+    std::string line =
+        fmt::format("  {:<24} {:<8}{:>9.3g} us", op.name, kind_text(op.kind), op.seconds * 1e6);
     if (op.flops > 0) line += fmt::format("  {:.3g} GFLOP", op.flops * 1e-9);
     if (op.bytes > 0) line += fmt::format("  {:.3g} MB", op.bytes * 1e-6);
     if (op.kind == LayerOp::Kind::exchange) {
       line += fmt::format("  {} ranks", op.group.size);
       out.steps.push_back(line);
-      out.steps.push_back(fmt::format(
-          "{:27}{} on {}", "", name_of(op.operation),
-          prices.cluster().levels[static_cast<std::size_t>(op.level)].name));
+      out.steps.push_back(
+          fmt::format("{:27}{} on {}", "", name_of(op.operation),
+                      prices.cluster().levels[static_cast<std::size_t>(op.level)].name));
       continue;
     }
     out.steps.push_back(line);
@@ -183,8 +185,14 @@ void explain_ops(const char* what, const std::vector<LayerOp>& ops, const Prices
 }
 
 Estimate estimate(const Model& model, const Software& software, const Prices& prices,
-                  const Workload& workload, const Layout& layout, bool explain) {
+                  const Workload& asked, const Layout& layout, bool explain) {
   const Cluster& cluster = prices.cluster();
+  Workload workload = asked;
+  // Whole numbers do not stand in for the floating point that training asks for.
+  const bool training = workload.kind == Workload::Kind::train;
+  if (training && workload.type == "fp8" && cluster.device.peak.count("fp8") == 0) {
+    workload.type = "bf16";
+  }
   Estimate out;
   out.layout = layout;
   out.why_not = why_no_layout(model, software, cluster, workload, layout);
@@ -195,12 +203,12 @@ Estimate estimate(const Model& model, const Software& software, const Prices& pr
   const double room = usable_memory * cluster.device.memory_bytes;
   out.fits = out.memory.total() <= room;
   if (!out.fits) {
-    out.why_not = fmt::format("it needs {:.3g} GB a device, of {:.3g} GB", out.memory.total() * 1e-9,
-                              room * 1e-9);
+    out.why_not = fmt::format("it needs {:.3g} GB a device, of {:.3g} GB",
+                              out.memory.total() * 1e-9, room * 1e-9);
     if (!explain) return out;
   }
   out.flops = model_flops(model, workload);
-  if (workload.kind == Workload::Kind::train) {
+  if (training) {
     estimate_training(model, software, prices, workload, out, explain);
   } else {
     estimate_inference(model, software, prices, workload, out, explain);

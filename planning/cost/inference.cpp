@@ -1,9 +1,9 @@
 // Reading prompts and generating.
 //
 // Generating reads every weight for each step and little else, so a step takes what that takes, the
-// latencies of its collectives and of its launches (Pope et al. 2022, Efficiently scaling transformer
-// inference). Stages of a pipeline work on different sequences, if there are enough: a token still takes
-// the time of all of them.
+// latencies of its collectives and of its launches (Pope et al. 2022, Efficiently scaling
+// transformer inference). Stages of a pipeline work on different sequences, if there are enough: a
+// token still takes the time of all of them.
 #include <algorithm>
 #include <cmath>
 
@@ -47,8 +47,8 @@ void estimate_inference(const Model& model, const Software& software, const Pric
     const std::vector<LayerOp> ops = layer_ops(model, software, prices, layout, work);
     layer.add(tally(ops, Recompute::none).forward, share);
     if (explain) {
-      explain_ops(expert_layer ? "A layer with experts, on one rank:" : "A layer, on one rank:", ops,
-                  prices, out);
+      explain_ops(expert_layer ? "A layer with experts, on one rank:" : "A layer, on one rank:",
+                  ops, prices, out);
     }
   };
   add_layers(false, 1 - moe);
@@ -62,8 +62,9 @@ void estimate_inference(const Model& model, const Software& software, const Pric
   const double fullest = std::ceil(layers / p);
   const double last =
       layers - fullest * (p - 1) > 0 ? layers - fullest * (p - 1) : std::floor(layers / p);
-  const double pace = p == 1 ? layers * layer.total() + head.total()
-                             : std::max(fullest * layer.total(), last * layer.total() + head.total());
+  const double pace = p == 1
+                          ? layers * layer.total() + head.total()
+                          : std::max(fullest * layer.total(), last * layer.total() + head.total());
   Tally busy;
   busy.add(layer, steps * layers / p);
   busy.add(head, steps / p);
@@ -72,12 +73,11 @@ void estimate_inference(const Model& model, const Software& software, const Pric
   if (layout.pp > 1) {
     int level = 0;
     const double number = workload.type == "fp32" ? 4 : 2;
-    const double hop =
-        prices.message(rows * static_cast<double>(model.width) * number / layout.tp,
-                       layout.dp * layout.tp, &level) +
-        software.call_seconds;
-    rest.push_back({cluster.levels[static_cast<std::size_t>(level)].name,
-                    hop * (decode ? p : steps + p - 1)});
+    const double hop = prices.message(rows * static_cast<double>(model.width) * number / layout.tp,
+                                      layout.dp * layout.tp, &level) +
+                       software.call_seconds;
+    rest.push_back(
+        {cluster.levels[static_cast<std::size_t>(level)].name, hop * (decode ? p : steps + p - 1)});
   }
   set_causes(cluster, busy, rest, out);
   const double tokens =

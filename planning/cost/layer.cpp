@@ -1,10 +1,10 @@
 // The operations of a transformer layer on one rank: FLOPs, bytes and seconds.
 //
-// Matrix products follow the roofline model (Williams, Waterman & Patterson 2009) with the efficiency of
-// their shape: tiles at the edges are padded, the last wave of tiles does not fill all units (tile and
-// wave quantisation: NVIDIA, Matrix multiplication background user's guide), small tiles read more for
-// each operation, and a short inner extent spends its time filling and draining pipelines. Everything
-// else streams through memory.
+// Matrix products follow the roofline model (Williams, Waterman & Patterson 2009) with the
+// efficiency of their shape: tiles at the edges are padded, the last wave of tiles does not fill
+// all units (tile and wave quantisation: NVIDIA, Matrix multiplication background user's guide),
+// small tiles read more for each operation, and a short inner extent spends its time filling and
+// draining pipelines. Everything else streams through memory.
 #include <algorithm>
 #include <array>
 #include <cmath>
@@ -15,8 +15,8 @@
 namespace shoal::planning {
 namespace {
 
-// Operations that a tile does for each number it reads grow as the harmonic mean of its sides; at this
-// mean a tile spends as long on reading as on computing.
+// Operations that a tile does for each number it reads grow as the harmonic mean of its sides; at
+// this mean a tile spends as long on reading as on computing.
 constexpr double reading_side = 8;
 
 double tile_speed(double rows, double cols) {
@@ -24,7 +24,8 @@ double tile_speed(double rows, double cols) {
   return mean / (mean + reading_side);
 }
 
-// Share of the attained peak that a product reaches: of the tilings that a library has, the best one.
+// Share of the attained peak that a product reaches: of the tilings that a library has, the best
+// one.
 double shape_efficiency(const Device& device, double m, double n, double k, double count) {
   const double largest = tile_speed(device.tile_rows, device.tile_cols);
   double rows = device.tile_rows, cols = device.tile_cols;
@@ -32,8 +33,8 @@ double shape_efficiency(const Device& device, double m, double n, double k, doub
   for (int i = 0; i < 7; ++i) {
     const double tiles = std::ceil(m / rows) * std::ceil(n / cols) * count;
     const double padded = m * n * count / (tiles * rows * cols);
-    // The inner extent may be divided, too, where there are fewer tiles than units; a part should not be
-    // shorter than four ramps.
+    // The inner extent may be divided, too, where there are fewer tiles than units; a part should
+    // not be shorter than four ramps.
     const double shortest = std::max(4 * device.half_depth, 32.0);
     const double parts = std::clamp(device.units / tiles, 1.0, std::max(1.0, k / shortest));
     const double pieces = tiles * parts;
@@ -59,8 +60,13 @@ class Builder {
  public:
   Builder(const Model& model, const Software& software, const Prices& prices, const Layout& layout,
           const LayerWork& work)
-      : model_(model), software_(software), prices_(prices), layout_(layout), work_(work),
-        device_(prices.cluster().device), rate_(device_.rate(work.type)),
+      : model_(model),
+        software_(software),
+        prices_(prices),
+        layout_(layout),
+        work_(work),
+        device_(prices.cluster().device),
+        rate_(device_.rate(work.type)),
         core_rate_(std::min(rate_, device_.rate(work.type == "fp32" ? "fp32" : "bf16"))),
         weight_rate_(work.quantised_rate ? device_.rate("q40") : rate_),
         rows_(work.sequences * work.tokens) {}
@@ -172,7 +178,8 @@ class Builder {
   // itself (the projections absorbed), where each token has left kv_rank + rope_width numbers.
   void latent_attention(double heads, double seen) {
     const double width = d(model_.width), head = d(model_.head_width);
-    const double q_rank = d(model_.q_rank), kv_rank = d(model_.kv_rank), rope = d(model_.rope_width);
+    const double q_rank = d(model_.q_rank), kv_rank = d(model_.kv_rank),
+                 rope = d(model_.rope_width);
     const double value = d(model_.value_width);
     product("low ranks", rows_, q_rank + kv_rank + rope, width);
     product("queries", rows_, heads * (head + rope), q_rank);
@@ -195,7 +202,8 @@ class Builder {
     const double cache_bytes = work_.sequences * seen * cached * number();
     const double io = rows_ * heads * (key + value) * number();
     if (software_.fused_attention || work_.tokens == 1) {
-      // The causal half that is masked is not computed (Dao 2023); it still counts as FLOPs of the model.
+      // The causal half that is masked is not computed (Dao 2023); it still counts as FLOPs of the
+      // model.
       const double causal = work_.past == 0 && work_.tokens > 1 ? 0.5 : 1;
       const double efficiency = work_.tokens == 1 ? 1 : software_.attention_efficiency.value;
       LayerOp& op = core_product("attention", m, seen * causal, key + value, count,
@@ -224,7 +232,8 @@ class Builder {
     const double width = d(model_.width);
     const double active = d(model_.active_experts), all = d(model_.experts);
     product("router", rows_, all, width);
-    // Tokens meet the experts on ep ranks. Of those tp ranks hold the same tokens: each sends its part.
+    // Tokens meet the experts on ep ranks. Of those tp ranks hold the same tokens: each sends its
+    // part.
     const double ep = layout_.ep;
     const double copies = rows_ * active / layout_.tp;
     const double mine = ep >= layout_.tp ? copies : rows_ * active / ep;
@@ -251,15 +260,16 @@ class Builder {
   void norms() {
     const double divided = layout_.sequence_parallel ? layout_.tp : 1;
     const double numbers = rows_ * d(model_.width) / divided;
-    stream("norms and residuals", numbers * (2 * 2 + 2 * 3) * number() +
-                                      (work_.training && model_.learned_positions ? 2 * numbers : 0));
+    stream("norms and residuals",
+           numbers * (2 * 2 + 2 * 3) * number() +
+               (work_.training && model_.learned_positions ? 2 * numbers : 0));
   }
 
-  // distributed-llama 0.1: all goes by way of a root. In a layer it sends the input of attention, of the
-  // output product and of the MLP to all others, collects queries, keys and values, the output and the
-  // result of the MLP, and passes the inner activations of all on to all; each step waits for the one
-  // before. Bytes per layer agree with the 4,192 kB (fp32) and 10,656 kB its README gives for two and
-  // four devices.
+  // distributed-llama 0.1: all goes by way of a root. In a layer it sends the input of attention,
+  // of the output product and of the MLP to all others, collects queries, keys and values, the
+  // output and the result of the MLP, and passes the inner activations of all on to all; each step
+  // waits for the one before. Bytes per layer agree with the 4,192 kB (fp32) and 10,656 kB its
+  // README gives for two and four devices.
   void star() {
     const double n = layout_.tp;
     if (n <= 1) return;
@@ -294,12 +304,13 @@ class Builder {
 
 }  // namespace
 
-double product_seconds(const Device& device, double rate, double m, double n, double k, double count,
-                       double bytes) {
+double product_seconds(const Device& device, double rate, double m, double n, double k,
+                       double count, double bytes) {
   const double flops = 2 * m * n * k * count;
   if (flops <= 0) return 0;
   const double attained = rate * device.matrix_efficiency;
-  const double compute = flops / (attained * std::max(shape_efficiency(device, m, n, k, count), 1e-6));
+  const double compute =
+      flops / (attained * std::max(shape_efficiency(device, m, n, k, count), 1e-6));
   // A few rows are a stream of the weights through vector units, with no tiles to fill.
   const double vectors = m <= 4 ? flops / attained : compute;
   return std::max(std::min(compute, vectors), stream_seconds(device, bytes));

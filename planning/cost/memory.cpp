@@ -1,9 +1,9 @@
 // Memory of a layout by kind.
 //
 // Training: ZeRO's kinds and what each stage divides (Rajbhandari et al. 2020); activations as in
-// Korthikanti et al. 2022 (Reducing activation recomputation in large transformer models), taken apart
-// so that gated MLPs, grouped keys and fused attention are counted as well; for GPT's form they are its
-// s·b·h·(34 + 5·a·s/h).
+// Korthikanti et al. 2022 (Reducing activation recomputation in large transformer models), taken
+// apart so that gated MLPs, grouped keys and fused attention are counted as well; for GPT's form
+// they are its s·b·h·(34 + 5·a·s/h).
 #include <algorithm>
 #include <cmath>
 
@@ -49,15 +49,15 @@ MemoryNeed of_this_runtime(const Model& model, const Workload& workload, const L
 }
 
 // Bytes of what the backward pass needs of one layer for `rows` tokens of sequences of `sequence`.
-double kept_of_layer(const Model& model, const Software& software, const Layout& layout, double rows,
-                     double sequence, bool expert_layer, double number) {
+double kept_of_layer(const Model& model, const Software& software, const Layout& layout,
+                     double rows, double sequence, bool expert_layer, double number) {
   const double tp = layout.tp;
   const double h = as_real(model.width);
   const double divided = layout.sequence_parallel ? tp : 1;
   if (layout.recompute == Recompute::full) return number * rows * h / divided;
   const double head = as_real(model.head_width);
-  const double kv = model.kv_rank > 0 ? as_real(model.heads) * head
-                                      : as_real(model.kv_heads) * head;
+  const double kv =
+      model.kv_rank > 0 ? as_real(model.heads) * head : as_real(model.kv_heads) * head;
   // Inputs of norms and of both branches, and two masks of dropout.
   double bytes = rows * h * (4 * number + 2) / divided;
   bytes += number * rows * (2 * as_real(model.heads) * head + 2 * kv) / tp;
@@ -88,17 +88,14 @@ MemoryNeed memory_need(const Model& model, const Software& software, const Workl
   // divide.
   const double layers = std::ceil(as_real(model.layers) / pp);
   const double moe = as_real(model.expert_layers()) / as_real(model.layers);
-  const double routed = model.experts > 0 ? as_real(model.experts) *
-                                                model.mlp_parameters(model.expert_ffn)
-                                          : 0;
-  const double expert_layer =
-      model.experts > 0 ? model.layer_parameters(true, false) - routed : 0;
+  const double routed =
+      model.experts > 0 ? as_real(model.experts) * model.mlp_parameters(model.expert_ffn) : 0;
+  const double expert_layer = model.experts > 0 ? model.layer_parameters(true, false) - routed : 0;
   const double dense = model.layer_parameters(false, false);
   const double expert_ranks = std::max(layout.ep, layout.tp);
   double ends = model.embedding_parameters();
   if (pp == 1) ends += model.head_parameters();
-  const double shared_weights =
-      (layers * ((1 - moe) * dense + moe * expert_layer) + ends) / tp;
+  const double shared_weights = (layers * ((1 - moe) * dense + moe * expert_layer) + ends) / tp;
   const double expert_weights = layers * moe * routed / expert_ranks;
   const double weights = shared_weights + expert_weights;
   MemoryNeed need;
@@ -108,16 +105,16 @@ MemoryNeed memory_need(const Model& model, const Software& software, const Workl
     const double sequences = std::ceil(as_real(workload.batch) / layout.dp);
     const double number = workload.type == "fp32" ? 4 : 2;
     // Keys and values of a head are there on every rank that has one of its queries.
-    const double shares =
-        model.kv_rank > 0 ? 1 : std::min(tp, static_cast<double>(model.kv_heads));
-    need.cache = sequences * as_real(workload.sequence) * layers * model.cache_width() * number /
-                 shares;
+    const double shares = model.kv_rank > 0 ? 1 : std::min(tp, static_cast<double>(model.kv_heads));
+    need.cache =
+        sequences * as_real(workload.sequence) * layers * model.cache_width() * number / shares;
     const double rows = workload.kind == Workload::Kind::decode
                             ? sequences
                             : as_real(layout.micro_batch * workload.sequence);
-    need.workspace = number * rows * (4 * as_real(model.width) +
-                                      2 * as_real(std::max(model.ffn, model.expert_ffn)) / tp) +
-                     4 * std::min(rows, sequences) * as_real(model.vocabulary) / tp;
+    need.workspace =
+        number * rows *
+            (4 * as_real(model.width) + 2 * as_real(std::max(model.ffn, model.expert_ffn)) / tp) +
+        4 * std::min(rows, sequences) * as_real(model.vocabulary) / tp;
     return need;
   }
   // Experts have as many replicas fewer as they are divided further.

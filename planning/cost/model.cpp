@@ -62,15 +62,16 @@ double Model::cache_width() const noexcept {
 }
 
 double model_flops(const Model& model, const Workload& workload) {
-  // Weights in products: all but the embedding, and the output layer even where it is the embedding.
+  // Weights in products: all but the embedding, and the output layer even where it is the
+  // embedding.
   double weights = model.active_parameters() - model.embedding_parameters();
   if (model.tied) weights += real(model.vocabulary * model.width);
   const bool decode = workload.kind == Workload::Kind::decode;
   const double tokens = real(workload.batch) * (decode ? 1 : real(workload.sequence));
   const double key = real(model.head_width + model.rope_width);
   const double value = model.value_width > 0 ? real(model.value_width) : real(model.head_width);
-  const double attention = 2 * real(model.layers) * real(model.heads) * (key + value) *
-                           real(workload.sequence);
+  const double attention =
+      2 * real(model.layers) * real(model.heads) * (key + value) * real(workload.sequence);
   const double passes = workload.kind == Workload::Kind::train ? 3 : 1;
   return passes * tokens * (2 * weights + attention);
 }
@@ -84,8 +85,9 @@ void check(const Workload& workload, const Model& model) {
     throw UsageError("plan", "the batch has more than 2^40 tokens", "give fewer");
   }
   if (workload.sequence > model.context) {
-    throw UsageError("plan", model.name + " takes sequences of " + std::to_string(model.context) +
-                                 " tokens, not " + std::to_string(workload.sequence),
+    throw UsageError("plan",
+                     model.name + " takes sequences of " + std::to_string(model.context) +
+                         " tokens, not " + std::to_string(workload.sequence),
                      "choose a shorter one");
   }
   static_cast<void>(bytes_of_type(workload.type));

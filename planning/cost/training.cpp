@@ -1,9 +1,9 @@
 // A training step.
 //
-// Pipelines run one forward, one backward (1F1B; Narayanan et al. 2021, section 2.2): with m micro-steps
-// and p stages of v chunks the slowest stage works m times, and (p − 1)/v of a stage's time is lost in
-// filling and draining. Data-parallel ranks add gradients beside the backward pass as far as the
-// software does so.
+// Pipelines run one forward, one backward (1F1B; Narayanan et al. 2021, section 2.2): with m
+// micro-steps and p stages of v chunks the slowest stage works m times, and (p − 1)/v of a stage's
+// time is lost in filling and draining. Data-parallel ranks add gradients beside the backward pass
+// as far as the software does so.
 #include <algorithm>
 #include <cmath>
 
@@ -24,12 +24,12 @@ Replicas replicas_of(const Model& model, const Software& software, const Prices&
                      const Layout& layout, double micro_steps) {
   Replicas out;
   const double weights = rank_parameters(model, layout);
-  const double routed =
-      model.experts > 0 ? std::ceil(static_cast<double>(model.layers) / layout.pp) *
-                              expert_share(model) * static_cast<double>(model.experts) *
-                              model.mlp_parameters(model.expert_ffn) /
-                              std::max(layout.ep, layout.tp)
-                        : 0;
+  const double routed = model.experts > 0
+                            ? std::ceil(static_cast<double>(model.layers) / layout.pp) *
+                                  expert_share(model) * static_cast<double>(model.experts) *
+                                  model.mlp_parameters(model.expert_ffn) /
+                                  std::max(layout.ep, layout.tp)
+                            : 0;
   const auto travel = [&](double count, Group group) {
     if (group.size <= 1 || count <= 0) return 0.0;
     const auto price = [&](Operation operation, double bytes) {
@@ -58,8 +58,8 @@ void estimate_training(const Model& model, const Software& software, const Price
   const Layout& layout = out.layout;
   const Cluster& cluster = prices.cluster();
   const Device& device = cluster.device;
-  const double m = static_cast<double>(workload.batch) /
-                   static_cast<double>(layout.dp * layout.micro_batch);
+  const double m =
+      static_cast<double>(workload.batch) / static_cast<double>(layout.dp * layout.micro_batch);
   const double p = layout.pp, v = layout.interleave;
 
   LayerWork work;
@@ -99,11 +99,11 @@ void estimate_training(const Model& model, const Software& software, const Price
   const double layers = static_cast<double>(model.layers);
   // The fullest stage sets the pace; the last one has the output layer as well.
   const double fullest = std::ceil(layers / p);
-  const double last = layers - fullest * (p - 1) > 0 ? layers - fullest * (p - 1)
-                                                     : std::floor(layers / p);
-  const double pace = p == 1 ? layers * per_layer.total() + ends.total()
-                             : std::max(fullest * per_layer.total(),
-                                        last * per_layer.total() + ends.total());
+  const double last =
+      layers - fullest * (p - 1) > 0 ? layers - fullest * (p - 1) : std::floor(layers / p);
+  const double pace =
+      p == 1 ? layers * per_layer.total() + ends.total()
+             : std::max(fullest * per_layer.total(), last * per_layer.total() + ends.total());
   Tally busy;  // an average stage
   busy.add(per_layer, m * layers / p);
   busy.add(ends, m / p);
@@ -114,7 +114,8 @@ void estimate_training(const Model& model, const Software& software, const Price
   rest.push_back({"pipeline bubble", idle});
   double hops = 0;
   if (layout.pp > 1) {
-    // Each rank of tp sends its part of the rows, and they gather them (Narayanan et al. 2021, 4.1).
+    // Each rank of tp sends its part of the rows, and they gather them (Narayanan et al.
+    // 2021, 4.1).
     const double bytes = rows * static_cast<double>(model.width) * work.weight_bytes;
     int level = 0;
     const double hop = prices.message(bytes / layout.tp, layout.dp * layout.tp, &level) +
@@ -130,9 +131,8 @@ void estimate_training(const Model& model, const Software& software, const Price
   // Beside the backward pass of the last micro-step; ZeRO-3 has all passes.
   const double backward = layers / p * (layer.backward.total() + layer.again.total());
   const double beside = layout.zero >= 3 ? m * even : backward;
-  const double exposed =
-      std::max(replicas.seconds - software.gradient_overlap * beside,
-               (1 - software.gradient_overlap) * replicas.seconds);
+  const double exposed = std::max(replicas.seconds - software.gradient_overlap * beside,
+                                  (1 - software.gradient_overlap) * replicas.seconds);
   rest.push_back({cluster.levels[static_cast<std::size_t>(replicas.level)].name, exposed});
 
   const double weights = rank_parameters(model, layout) / (layout.zero >= 1 ? layout.dp : 1);
@@ -140,25 +140,26 @@ void estimate_training(const Model& model, const Software& software, const Price
       weights * software.optimizer_traffic / (device.memory_bandwidth * device.memory_efficiency);
   rest.push_back({"optimizer", update});
   set_causes(cluster, busy, rest, out);
-  out.tokens_per_second = static_cast<double>(workload.batch) *
-                          static_cast<double>(workload.sequence) / out.seconds;
+  out.tokens_per_second =
+      static_cast<double>(workload.batch) * static_cast<double>(workload.sequence) / out.seconds;
   out.done_flops = busy.flops * p * layout.tp * layout.dp;
   if (!explain) return;
   out.steps.push_back("The step:");
-  out.steps.push_back(fmt::format("  m = {:.0f} micro-steps of {} x {} tokens in each of {} replicas",
-                                  m, layout.micro_batch, workload.sequence, layout.dp));
+  out.steps.push_back(
+      fmt::format("  m = {:.0f} micro-steps of {} x {} tokens in each of {} replicas", m,
+                  layout.micro_batch, workload.sequence, layout.dp));
   out.steps.push_back(fmt::format("  layer: forward {:.4g} ms, backward {:.4g} ms, again {:.4g} ms",
                                   layer.forward.total() * 1e3, layer.backward.total() * 1e3,
                                   layer.again.total() * 1e3));
-  out.steps.push_back(fmt::format("  stage: {:.4g} ms a micro-step on average, the slowest {:.4g} ms",
-                                  even * 1e3, pace * 1e3));
+  out.steps.push_back(fmt::format(
+      "  stage: {:.4g} ms a micro-step on average, the slowest {:.4g} ms", even * 1e3, pace * 1e3));
   out.steps.push_back(fmt::format("  bubble: (p-1)/v x {:.4g} ms + m x {:.4g} ms = {:.4g} ms",
                                   even * 1e3, (pace - even) * 1e3, idle * 1e3));
   out.steps.push_back(fmt::format("  between stages: {:.4g} ms", hops * 1e3));
   out.steps.push_back(fmt::format("  gradients: {:.4g} ms over {} replicas, {:.4g} ms not hidden",
                                   replicas.seconds * 1e3, layout.dp, exposed * 1e3));
-  out.steps.push_back(fmt::format("  update of {:.4g} M weights: {:.4g} ms", weights * 1e-6,
-                                  update * 1e3));
+  out.steps.push_back(
+      fmt::format("  update of {:.4g} M weights: {:.4g} ms", weights * 1e-6, update * 1e3));
   out.steps.push_back(fmt::format("  together {:.5g} ms", out.seconds * 1e3));
 }
 

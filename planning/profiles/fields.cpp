@@ -62,11 +62,11 @@ bool Fields::flag(const char* name, bool otherwise) {
 
 Index Fields::whole(const char* name, Index least, Index most) {
   const ProfileJson& value = member(name);
-  const bool small = value.is_number_unsigned() && value.get<std::uint64_t>() <=
-                                                       static_cast<std::uint64_t>(most);
+  const bool small =
+      value.is_number_unsigned() && value.get<std::uint64_t>() <= static_cast<std::uint64_t>(most);
   if (!small || static_cast<Index>(value.get<std::uint64_t>()) < least) {
-    refuse_profile(where_, fmt::format("\"{}\" is not a whole number from {} to {}", name, least,
-                                       most));
+    refuse_profile(where_,
+                   fmt::format("\"{}\" is not a whole number from {} to {}", name, least, most));
   }
   return static_cast<Index>(value.get<std::uint64_t>());
 }
@@ -78,18 +78,20 @@ Index Fields::whole_or(const char* name, Index otherwise, Index least, Index mos
 Figure Fields::figure(const char* name, double least, double most) {
   const ProfileJson& value = member(name);
   const auto bad = [&](const char* what) {
-    refuse_profile(where_, fmt::format("\"{}\" is not [number, confidence, source]: {}", name, what));
+    refuse_profile(where_,
+                   fmt::format("\"{}\" is not [number, confidence, source]: {}", name, what));
   };
   if (!value.is_array() || value.size() != 3) bad("it has no three entries");
   if (!value[0].is_number()) bad("the first is no number");
   Figure figure;
   figure.value = value[0].get<double>();
   if (!(figure.value >= least && figure.value <= most)) {
-    refuse_profile(where_, fmt::format("\"{}\" is {}, not from {} to {}", name, figure.value, least,
-                                       most));
+    refuse_profile(where_,
+                   fmt::format("\"{}\" is {}, not from {} to {}", name, figure.value, least, most));
   }
   const std::string letter = value[1].is_string() ? value[1].get<std::string>() : "";
-  if (letter.size() != 1 || letter[0] < 'A' || letter[0] > 'E') bad("the second is no letter A to E");
+  if (letter.size() != 1 || letter[0] < 'A' || letter[0] > 'E')
+    bad("the second is no letter A to E");
   figure.confidence = letter[0];
   if (!value[2].is_string() || value[2].get<std::string>().empty()) bad("the third is no source");
   figure.source = value[2].get<std::string>();

@@ -75,7 +75,6 @@ double Device::rate(std::string_view type, std::string* used) const {
   for (const std::string_view each : widening) {
     wide_enough |= each == type;
     if (!wide_enough) continue;
-    // Whole numbers do not stand in for floating point that was asked for by training.
     if (const double found = take(each); found > 0) return found;
   }
   throw UsageError("device " + name, fmt::format("it has no figure for products in {}", type),
@@ -116,7 +115,8 @@ Cluster parse_cluster(const std::string& text, const std::string& where) {
       refuse_profile(where, "the last level, and only that, has 0 \"devices\", which is all");
     }
     if (!last && (devices <= inner || devices % inner != 0)) {
-      refuse_profile(where, "the \"devices\" of a level are no multiple of those of the level inside");
+      refuse_profile(where,
+                     "the \"devices\" of a level are no multiple of those of the level inside");
     }
     if (!last) inner = devices;
   }
@@ -192,7 +192,8 @@ Software parse_software(const std::string& text, const std::string& where) {
   if (exchange != "all_reduce" && exchange != "star") {
     refuse_profile(where, "\"exchange\" is not all_reduce or star");
   }
-  software.exchange = exchange == "star" ? Software::Exchange::star : Software::Exchange::all_reduce;
+  software.exchange =
+      exchange == "star" ? Software::Exchange::star : Software::Exchange::all_reduce;
   fields.finish();
   return software;
 }

@@ -35,8 +35,13 @@ class Search {
  public:
   Search(const Model& model, const Software& software, const Cluster& cluster,
          const Workload& workload, const Fixed& fixed, std::size_t most)
-      : model_(model), software_(software), prices_(cluster), workload_(workload), fixed_(fixed),
-        most_(most), devices_(fixed.ranks > 0 ? fixed.ranks : cluster.devices()) {}
+      : model_(model),
+        software_(software),
+        prices_(cluster),
+        workload_(workload),
+        fixed_(fixed),
+        most_(most),
+        devices_(fixed.ranks > 0 ? fixed.ranks : cluster.devices()) {}
 
   Found run() {
     for (const int tp : tensor_parallel()) {
@@ -155,8 +160,7 @@ class Search {
       for (int zero = 0; zero <= most_zero; ++zero) {
         if (fixed_.zero >= 0 && zero != std::min(fixed_.zero, most_zero)) continue;
         layout.zero = zero;
-        for (const Recompute recompute :
-             {Recompute::none, Recompute::selective, Recompute::full}) {
+        for (const Recompute recompute : {Recompute::none, Recompute::selective, Recompute::full}) {
           if (fixed_.recompute && recompute != *fixed_.recompute) continue;
           if (recompute == Recompute::selective && !software_.selective_recompute) continue;
           layout.recompute = recompute;
@@ -246,8 +250,7 @@ std::vector<Change> changes_of(const Cluster& cluster) {
   });
   add("twice the bandwidth of memory", false,
       [](Cluster& c) { c.device.memory_bandwidth.value *= 2; });
-  add("half the time of launches", false,
-      [](Cluster& c) { c.device.launch_seconds.value /= 2; });
+  add("half the time of launches", false, [](Cluster& c) { c.device.launch_seconds.value /= 2; });
   add("twice the memory", true, [](Cluster& c) { c.device.memory_bytes.value *= 2; });
   add("twice the nodes", true, [](Cluster& c) { c.nodes *= 2; });
   return changes;

@@ -32,8 +32,8 @@ Workload decoding(Index batch, Index context, const char* type = "bf16") {
   return work;
 }
 
-// 72·B·L·s·h²·(1 + s/(6h) + V/(12·h·L)): Narayanan et al. 2021, equation 3 without recomputation. Biases
-// and norms, which it leaves out, are in our parameters: 13/(12·h) of them at most.
+// 72·B·L·s·h²·(1 + s/(6h) + V/(12·h·L)): Narayanan et al. 2021, equation 3 without recomputation.
+// Biases and norms, which it leaves out, are in our parameters: 13/(12·h) of them at most.
 TEST(Flops, AreMegatronsFormula) {
   for (const char* name : {"megatron-1.7b", "megatron-18.4b", "megatron-1t", "gpt-3-175b"}) {
     const Model model = find_model(name);
@@ -58,8 +58,7 @@ TEST(Flops, OfAllRanksAreTheModels) {
       layout.tp = tp;
       layout.pp = pp;
       layout.recompute = Recompute::full;
-      const Estimate made =
-          estimate(model, software, prices, training(64, 2048), layout, true);
+      const Estimate made = estimate(model, software, prices, training(64, 2048), layout, true);
       Layout free = layout;
       free.recompute = Recompute::none;
       const Estimate kept = estimate(model, software, prices, training(64, 2048), free, true);
@@ -95,8 +94,8 @@ TEST(Memory, OfActivationsIsKorthikantis) {
   EXPECT_NEAR(activations(1, false, Recompute::full), 2 * sbh, 1e-9 * sbh);
 }
 
-// 16 bytes a parameter, and what each stage of ZeRO divides (Rajbhandari et al. 2020, figure 1, with
-// gradients in fp32: 2 + 4 + 12).
+// 16 bytes a parameter, and what each stage of ZeRO divides (Rajbhandari et al. 2020, figure 1,
+// with gradients in fp32: 2 + 4 + 12).
 TEST(Memory, ZeroDividesWhatItSays) {
   const Model model = find_model("megatron-1.7b");
   const Software software = find_software("megatron-core");
@@ -151,9 +150,8 @@ TEST(Memory, OfThisRuntimeIsTheTrainers) {
 TEST(Memory, OfTheCache) {
   Layout layout;
   const Software software = find_software("megatron-core");
-  EXPECT_DOUBLE_EQ(
-      memory_need(find_model("llama-2-7b"), software, decoding(1, 1024), layout).cache,
-      1024 * 524288.0);
+  EXPECT_DOUBLE_EQ(memory_need(find_model("llama-2-7b"), software, decoding(1, 1024), layout).cache,
+                   1024 * 524288.0);
   EXPECT_DOUBLE_EQ(
       memory_need(find_model("deepseek-r1"), software, decoding(1, 1024), layout).cache,
       1024 * 61 * 576 * 2.0);
@@ -164,7 +162,8 @@ TEST(Memory, OfTheCache) {
       1024.0 * 80 * 2 * 8 * 128 * 2 / 8);
 }
 
-// A product is never quicker than its operations at the attained peak, or its bytes at the bandwidth.
+// A product is never quicker than its operations at the attained peak, or its bytes at the
+// bandwidth.
 TEST(Products, KeepTheRoofline) {
   std::mt19937_64 random = testing::generator();
   std::uniform_real_distribution<double> exponent(0, 14);
@@ -217,9 +216,10 @@ TEST(Collectives, AreTheRegistrys) {
       double least = 1e300;
       for (const char* name : {"recursive_doubling", "recursive_multiplying", "rabenseifner",
                                "direct", "ring", "bidirectional_ring"}) {
-        least = std::min(least, find_algorithm(Operation::all_reduce, name)
-                                    .cost(static_cast<Bytes>(bytes), ranks, prices.network(0, ranks))
-                                    .count());
+        least =
+            std::min(least, find_algorithm(Operation::all_reduce, name)
+                                .cost(static_cast<Bytes>(bytes), ranks, prices.network(0, ranks))
+                                .count());
       }
       EXPECT_DOUBLE_EQ(got, least);
       EXPECT_GE(got, 2.0 * (ranks - 1) / ranks * bytes * cluster.levels[0].beta());
@@ -244,10 +244,11 @@ TEST(Laws, MoreIsNeverSlower) {
   };
   int seen = 0;
   for (int i = 0; i < 300; ++i) {
-    const char* const pairs[][2] = {{"gpt-3-175b", "a100-ib"},    {"llama-3-70b", "h100-ib"},
-                                    {"deepseek-r1", "h800-ib"},   {"llama-2-7b", "rpi5"},
-                                    {"gpt2-xl", "xeon-8480-ib"},  {"deepseek-r1", "gb200-nvl72"},
-                                    {"deepseek-r1", "cloudmatrix-384"}};
+    const char* const pairs[][2] = {
+        {"gpt-3-175b", "a100-ib"},         {"llama-3-70b", "h100-ib"},
+        {"deepseek-r1", "h800-ib"},        {"llama-2-7b", "rpi5"},
+        {"gpt2-xl", "xeon-8480-ib"},       {"deepseek-r1", "gb200-nvl72"},
+        {"deepseek-r1", "cloudmatrix-384"}};
     const auto& pair = pairs[random() % std::size(pairs)];
     const Model model = find_model(pair[0]);
     Cluster cluster = find_cluster(pair[1]);

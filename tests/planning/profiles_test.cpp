@@ -102,7 +102,8 @@ TEST(Profiles, RefusesClustersAndModelsThatCannotBe) {
   refuses(cluster, parse_cluster, [](Json& j) { j["levels"][0]["form"] = "magic"; });
   refuses(cluster, parse_cluster, [](Json& j) { j["nodes"] = 0; });
   refuses(cluster, parse_cluster, [](Json& j) { j["nodes"] = 2.5; });
-  refuses(cluster, parse_cluster, [](Json& j) { j["nodes"] = 1 << 20, j["devices_per_node"] = 64; });
+  refuses(cluster, parse_cluster,
+          [](Json& j) { j["nodes"] = 1 << 20, j["devices_per_node"] = 64; });
   refuses(cluster, parse_cluster, [](Json& j) { j["device"] = "no-such-device"; });
   const std::string model = "models/deepseek-r1.json";
   refuses(model, parse_model, [](Json& j) { j["active_experts"] = 257; });
@@ -117,7 +118,7 @@ TEST(Profiles, RefusesClustersAndModelsThatCannotBe) {
 TEST(Profiles, RatesWiden) {
   const Device ascend = find_device("ascend-910c");
   std::string used;
-  EXPECT_EQ(ascend.rate("bf16", &used), 752e12);
+  EXPECT_EQ(ascend.rate("bf16", &used), 780e12);
   EXPECT_EQ(used, "bf16");
   EXPECT_EQ(ascend.rate("fp8", &used), 1504e12);
   EXPECT_EQ(used, "int8");

@@ -1,5 +1,5 @@
-// What others have measured and published. Only the rows marked "fit" were looked at when constants were
-// chosen; docs/planning.md has the same tables with their errors.
+// What others have measured and published. Only the rows marked "fit" were looked at when constants
+// were chosen; docs/planning.md has the same tables with their errors.
 #include <algorithm>
 #include <cmath>
 #include <cstdio>
@@ -61,8 +61,8 @@ TEST(Published, MegatronTable) {
     // They count recomputation, too.
     const auto L = static_cast<double>(model.layers), h = static_cast<double>(model.width);
     const double V = 51200, s = 2048;
-    const double flops = 96 * static_cast<double>(row.batch) * L * s * h * h *
-                         (1 + s / (6 * h) + V / (16 * h * L));
+    const double flops =
+        96 * static_cast<double>(row.batch) * L * s * h * h * (1 + s / (6 * h) + V / (16 * h * L));
     const double predicted = flops / made.seconds / row.gpus * 1e-12;
     const double error = predicted / row.teraflops - 1;
     std::printf("%-16s %4d GPUs: predicted %5.1f, measured %3.0f TFLOP/s (%+.1f %%)%s\n", row.model,
@@ -73,8 +73,8 @@ TEST(Published, MegatronTable) {
   EXPECT_LT(median_of(held_out), 0.10);
 }
 
-// Korthikanti et al. 2022, tables 3 and 5: seconds of an iteration with full recomputation, and with
-// sequence parallelism and selective recomputation. None was used for fitting.
+// Korthikanti et al. 2022, tables 3 and 5: seconds of an iteration with full recomputation, and
+// with sequence parallelism and selective recomputation. None was used for fitting.
 TEST(Published, SelectiveRecomputation) {
   struct Row {
     const char* model;
@@ -100,8 +100,7 @@ TEST(Published, SelectiveRecomputation) {
     const double full = estimate(model, software, prices, training(row.batch), layout).seconds;
     layout.recompute = Recompute::selective;
     layout.sequence_parallel = true;
-    const double selective =
-        estimate(model, software, prices, training(row.batch), layout).seconds;
+    const double selective = estimate(model, software, prices, training(row.batch), layout).seconds;
     std::printf("%-16s full %5.2f s (%+.1f %%), selective %5.2f s (%+.1f %%)\n", row.model, full,
                 100 * (full / row.full - 1), selective, 100 * (selective / row.selective - 1));
     EXPECT_NEAR(full / row.full, 1, 0.15) << row.model;
@@ -109,8 +108,8 @@ TEST(Published, SelectiveRecomputation) {
   }
 }
 
-// distributed-llama's README at commits aec85b9 (Raspberry Pi 4, version 0.1) and 7eb77ca (Raspberry
-// Pi 5, version 0.3): ms a token.
+// distributed-llama's README at commits aec85b9 (Raspberry Pi 4, version 0.1) and 7eb77ca
+// (Raspberry Pi 5, version 0.3): ms a token.
 struct PiRow {
   const char* cluster;
   const char* model;
@@ -150,8 +149,8 @@ TEST(Published, RaspberryPi) {
                 row.nodes, row.model, 1e3 * made.seconds, row.ms, 100 * error,
                 row.fit ? " fit" : "");
     if (!row.fit) held_out.push_back(std::abs(error));
-    // Known misses, as docs/planning.md says: the transfers of 70B on eight boards, 34 ms a layer, and
-    // what the vocabulary of Llama 3 costs the root beyond its product.
+    // Known misses, as docs/planning.md says: the transfers of 70B on eight boards, 34 ms a layer,
+    // and what the vocabulary of Llama 3 costs the root beyond its product.
     const bool known = std::string(row.model) == "llama-2-70b" ||
                        (std::string(row.model) == "llama-3-8b" && row.nodes > 1);
     EXPECT_LT(std::abs(error), known ? 0.45 : 0.25) << row.model << ' ' << row.nodes;

@@ -100,8 +100,7 @@ TEST(Search, KnowsWhatHelps) {
   work.weights = "q40";
   const Found found = search(model, software, cluster, work);
   ASSERT_FALSE(found.best.empty());
-  for (const Improvement& each :
-       improvements(model, software, cluster, work, {}, found)) {
+  for (const Improvement& each : improvements(model, software, cluster, work, {}, found)) {
     EXPECT_GE(each.speedup, 1 - 1e-9) << each.change;
     if (each.change.find("Ethernet") != std::string::npos) {
       EXPECT_NEAR(each.speedup, 1, 1e-9);

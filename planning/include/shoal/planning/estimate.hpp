@@ -1,5 +1,6 @@
-// What a step takes: time by cause and memory by kind of a model, laid out over a cluster in one way.
-// The formulae and their sources are in docs/planning.md and beside the code in planning/cost/.
+// What a step takes: time by cause and memory by kind of a model, laid out over a cluster in one
+// way. The formulae and their sources are in docs/planning.md and beside the code in
+// planning/cost/.
 #pragma once
 
 #include <map>
@@ -21,20 +22,20 @@ struct Workload {
     decode    ///< one more token for each of `batch` sequences that have `sequence` already
   };
   Kind kind = Kind::train;
-  Index batch = 1;             ///< sequences, over all ranks
-  Index sequence = 1;          ///< tokens of each
-  std::string type = "bf16";   ///< of matrix products: see Device::rate
-  std::string weights;         ///< how inference stores weights: a type, or "q40"; empty: as `type`
+  Index batch = 1;            ///< sequences, over all ranks
+  Index sequence = 1;         ///< tokens of each
+  std::string type = "bf16";  ///< of matrix products: see Device::rate
+  std::string weights;        ///< how inference stores weights: a type, or "q40"; empty: as `type`
 };
 
 enum class Recompute { none, selective, full };
 
 /// How the work is divided. Ranks are numbered with tp the fastest, then dp, then pp.
 struct Layout {
-  int dp = 1;  ///< replicas, each with its part of the batch
-  int tp = 1;  ///< ranks that divide every matrix
-  int pp = 1;  ///< stages of layers
-  int ep = 1;  ///< ranks that divide the experts; among the dp·tp of a stage
+  int dp = 1;             ///< replicas, each with its part of the batch
+  int tp = 1;             ///< ranks that divide every matrix
+  int pp = 1;             ///< stages of layers
+  int ep = 1;             ///< ranks that divide the experts; among the dp·tp of a stage
   Index micro_batch = 1;  ///< sequences of a replica that go through together
   int interleave = 1;     ///< chunks of layers a stage has (Narayanan et al. 2021)
   int zero = 0;           ///< 1: optimizer, 2: gradients, 3: weights divided over dp
@@ -71,7 +72,7 @@ struct Estimate {
   std::vector<Cause> causes;     ///< the largest first
   MemoryNeed memory;
   bool fits = false;
-  std::string why_not;           ///< empty, or why this layout cannot be
+  std::string why_not;             ///< empty, or why this layout cannot be
   std::vector<std::string> steps;  ///< the arithmetic, where asked for
 };
 
@@ -85,9 +86,9 @@ struct Group {
 class Prices {
  public:
   explicit Prices(const Cluster& cluster) : cluster_(cluster) {}
-  /// Seconds of a collective of `bytes` (the longer of input and output) in a group, while all ranks do
-  /// the same in groups of their own: the cheapest algorithm of the registry that applies at each level.
-  /// The level of the outermost link goes to `level`, if not null.
+  /// Seconds of a collective of `bytes` (the longer of input and output) in a group, while all
+  /// ranks do the same in groups of their own: the cheapest algorithm of the registry that applies
+  /// at each level. The level of the outermost link goes to `level`, if not null.
   double collective(Operation operation, double bytes, Group group, int* level = nullptr) const;
   /// One message between ranks so far apart.
   double message(double bytes, int distance, int* level = nullptr) const;
@@ -113,18 +114,18 @@ struct LayerOp {
   Kind kind = Kind::product;
   const char* name = "";
   double flops = 0;
-  double bytes = 0;      ///< of the rank's memory; exchange: of the collective
+  double bytes = 0;  ///< of the rank's memory; exchange: of the collective
   double seconds = 0;
-  bool core = false;     ///< of attention's core, which selective recomputation makes again
-  double backward = 2;   ///< times as long in the backward pass
+  bool core = false;    ///< of attention's core, which selective recomputation makes again
+  double backward = 2;  ///< times as long in the backward pass
   Operation operation = Operation::all_reduce;  ///< exchange
   Group group;                                  ///< exchange
   int level = 0;                                ///< exchange: outermost level it crosses
 };
 
-/// Forward pass of a layer over `sequences` of `tokens` new tokens each that attend to `past` earlier
-/// ones too, on one rank. `expert_layer`: the MLP is of experts. `type`: of products; a weight takes
-/// `weight_bytes` in memory.
+/// Forward pass of a layer over `sequences` of `tokens` new tokens each that attend to `past`
+/// earlier ones too, on one rank. `expert_layer`: the MLP is of experts. `type`: of products; a
+/// weight takes `weight_bytes` in memory.
 struct LayerWork {
   double sequences = 1, tokens = 1, past = 0;
   std::string type;
@@ -140,18 +141,19 @@ std::vector<LayerOp> head_ops(const Model& model, const Software& software, cons
                               const Layout& layout, const LayerWork& work, double rows);
 
 /// Seconds of `count` products m×k by k×n at `rate` FLOP/s that touch `bytes` of memory.
-double product_seconds(const Device& device, double rate, double m, double n, double k, double count,
-                       double bytes);
+double product_seconds(const Device& device, double rate, double m, double n, double k,
+                       double count, double bytes);
 
 /// Bytes of a stored weight of a type: 4 for fp32, 0.5625 for q40, ... Throws UsageError.
 double bytes_of_type(std::string_view type);
-/// Floating-point operations of a step that the model itself asks for: 6 a weight and token in training
-/// and 2 otherwise, and attention (causal, counted whole as in the papers the figures are from).
+/// Floating-point operations of a step that the model itself asks for: 6 a weight and token in
+/// training and 2 otherwise, and attention (causal, counted whole as in the papers the figures are
+/// from).
 double model_flops(const Model& model, const Workload& workload);
 
 /// Memory of the device that has the most.
-/// For GPT on this runtime it is what `shoal train --dry-run` says. `between_nodes`: the ranks of dp are
-/// on several nodes.
+/// For GPT on this runtime it is what `shoal train --dry-run` says. `between_nodes`: the ranks of
+/// dp are on several nodes.
 MemoryNeed memory_need(const Model& model, const Software& software, const Workload& workload,
                        const Layout& layout, bool between_nodes = false);
 /// Share of a device's memory that a plan may fill: the rest is for libraries and fragments.

@@ -1,5 +1,5 @@
-// What a plan is made from: devices, clusters of them, models, and the software that runs the one on
-// the other. Each is a JSON file whose figures carry their source (docs/planning.md).
+// What a plan is made from: devices, clusters of them, models, and the software that runs the one
+// on the other. Each is a JSON file whose figures carry their source (docs/planning.md).
 #pragma once
 
 #include <map>
@@ -13,7 +13,8 @@
 namespace shoal::planning {
 
 /// A number that somebody has to answer for. Confidence: A read at the source; B two or more
-/// independent transcriptions agree; C one secondary source; D derived by arithmetic; E assumed here.
+/// independent transcriptions agree; C one secondary source; D derived by arithmetic; E assumed
+/// here.
 struct Figure {
   double value = 0;
   char confidence = 'E';
@@ -25,21 +26,22 @@ struct Figure {
 /// A processor with its memory: a GPU, an NPU, a node's CPUs, or a rank's share of them.
 struct Device {
   std::string name;
-  /// FLOP/s by type: "fp32", "bf16", "fp8", "int8", "fp4", "q40" (4-bit weights in blocks on a CPU).
+  /// FLOP/s by type: "fp32", "bf16", "fp8", "int8", "fp4", "q40" (4-bit weights in blocks on a
+  /// CPU).
   std::map<std::string, Figure> peak;
   Figure memory_bytes;
-  Figure memory_bandwidth;   ///< bytes/s, peak
-  Figure matrix_efficiency;  ///< share of the peak that a large matrix product attains
-  Figure memory_efficiency;  ///< share of the bandwidth that a long stream attains
-  Figure units;              ///< cores or multiprocessors that take tiles of a product
+  Figure memory_bandwidth;      ///< bytes/s, peak
+  Figure matrix_efficiency;     ///< share of the peak that a large matrix product attains
+  Figure memory_efficiency;     ///< share of the bandwidth that a long stream attains
+  Figure units;                 ///< cores or multiprocessors that take tiles of a product
   Figure tile_rows, tile_cols;  ///< of the largest tile of a product
-  Figure half_depth;         ///< inner extent of a product at which half of its time is ramping up
-  Figure launch_seconds;     ///< until an operation begins, added to each
+  Figure half_depth;      ///< inner extent of a product at which half of its time is ramping up
+  Figure launch_seconds;  ///< until an operation begins, added to each
   std::optional<Figure> watts;
   std::optional<Figure> dollars;
 
-  /// FLOP/s of products in `type`, or in the next wider type that the device has: fp4, fp8, int8, bf16,
-  /// fp32. `used`, if not null, gets the type taken. Throws UsageError if there is none.
+  /// FLOP/s of products in `type`, or in the next wider type that the device has: fp4, fp8, int8,
+  /// bf16, fp32. `used`, if not null, gets the type taken. Throws UsageError if there is none.
   double rate(std::string_view type, std::string* used = nullptr) const;
 };
 
@@ -51,12 +53,12 @@ struct Level {
   };
   std::string name;
   Kind kind = Kind::links;
-  int devices = 0;           ///< that a domain has; 0: all
-  Figure latency;            ///< seconds a message (α)
-  Figure bandwidth;          ///< bytes/s of a link, one way
-  Figure efficiency;         ///< share of that which long messages attain
-  Figure overhead;           ///< seconds of the sender that one more message costs (o)
-  int shared_by = 1;         ///< devices on one link
+  int devices = 0;    ///< that a domain has; 0: all
+  Figure latency;     ///< seconds a message (α)
+  Figure bandwidth;   ///< bytes/s of a link, one way
+  Figure efficiency;  ///< share of that which long messages attain
+  Figure overhead;    ///< seconds of the sender that one more message costs (o)
+  int shared_by = 1;  ///< devices on one link
   bool full_duplex = true;
 
   /// Seconds a byte (β) of one device while all that share its link send.
@@ -72,7 +74,7 @@ struct Cluster {
   int devices_per_node = 1;
   int nodes = 1;
   std::vector<Level> levels;
-  std::string software;  ///< what runs on it unless one says otherwise
+  std::string software;                  ///< what runs on it unless one says otherwise
   std::optional<Figure> watts, dollars;  ///< of all nodes together, if known as a whole
   std::string note;
 
@@ -83,15 +85,15 @@ struct Cluster {
 struct Model {
   std::string name;
   Index layers = 0, width = 0, heads = 0, kv_heads = 0, head_width = 0;
-  Index ffn = 0;             ///< inner width of a dense layer's MLP
-  bool gated = false;        ///< MLP with a third matrix (SwiGLU)
+  Index ffn = 0;       ///< inner width of a dense layer's MLP
+  bool gated = false;  ///< MLP with a third matrix (SwiGLU)
   bool bias = false;
-  bool tied = false;         ///< output layer is the embedding
+  bool tied = false;  ///< output layer is the embedding
   bool learned_positions = false;
   Index vocabulary = 0, context = 0;
   // Mixture of experts; experts = 0: none.
   Index experts = 0, active_experts = 0, shared_experts = 0, expert_ffn = 0;
-  Index dense_layers = 0;    ///< first layers without experts
+  Index dense_layers = 0;  ///< first layers without experts
   // Multi-head latent attention (DeepSeek-V2); kv_rank = 0: none.
   Index q_rank = 0, kv_rank = 0, rope_width = 0, value_width = 0;
   Figure published_parameters;
@@ -119,13 +121,13 @@ struct Software {
   };
   std::string name;
   Figure weight_bytes, gradient_bytes, optimizer_bytes;  ///< kept for a parameter in training
-  Figure optimizer_traffic;   ///< bytes of memory that an update moves for a parameter
-  Figure reduced_bytes;       ///< a gradient on its way between data-parallel ranks
-  Figure gradient_overlap;    ///< share of the backward pass beside which gradients can travel
-  Figure call_seconds;        ///< to start a collective
+  Figure optimizer_traffic;     ///< bytes of memory that an update moves for a parameter
+  Figure reduced_bytes;         ///< a gradient on its way between data-parallel ranks
+  Figure gradient_overlap;      ///< share of the backward pass beside which gradients can travel
+  Figure call_seconds;          ///< to start a collective
   Figure attention_efficiency;  ///< of fused attention, of what matrix products attain
-  Figure exchange_bytes;      ///< a number on its way between ranks that generate
-  Figure layer_operations;    ///< operations launched in a layer's forward pass
+  Figure exchange_bytes;        ///< a number on its way between ranks that generate
+  Figure layer_operations;      ///< operations launched in a layer's forward pass
   bool fused_attention = false;
   bool pipeline = false, interleave = false, sequence_parallel = false, expert_parallel = false;
   bool selective_recompute = false;
@@ -135,8 +137,8 @@ struct Software {
 
 /// Where profiles are: SHOAL_PROFILES, folders separated by ':', before the installed ones.
 std::vector<std::string> profile_folders();
-/// By name, or by the path of a file (ends in .json). Throws UsageError that lists the names, or says
-/// what is wrong with the file.
+/// By name, or by the path of a file (ends in .json). Throws UsageError that lists the names, or
+/// says what is wrong with the file.
 Device find_device(const std::string& name);
 Cluster find_cluster(const std::string& name);
 Model find_model(const std::string& name);

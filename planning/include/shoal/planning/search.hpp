@@ -33,14 +33,15 @@ Found search(const Model& model, const Software& software, const Cluster& cluste
 
 /// A change to the cluster, and the best step with it.
 struct Improvement {
-  std::string change;    ///< "twice the bandwidth of InfiniBand"
+  std::string change;  ///< "twice the bandwidth of InfiniBand"
   double seconds = 0;
-  double speedup = 0;    ///< of the step before
+  double speedup = 0;  ///< of the step before
   Layout layout;
 };
 
-/// What would help most: each level's bandwidth and latency, the devices' rate, memory bandwidth and
-/// size, the launches, and twice the nodes; the largest first. `found` is what search() has found.
+/// What would help most: each level's bandwidth and latency, the devices' rate, memory bandwidth
+/// and size, the launches, and twice the nodes; the largest first. `found` is what search() has
+/// found.
 std::vector<Improvement> improvements(const Model& model, const Software& software,
                                       const Cluster& cluster, const Workload& workload,
                                       const Fixed& fixed, const Found& found);
