@@ -16,7 +16,7 @@ target_link_libraries(shoal_all INTERFACE shoal::kernels shoal::collectives shoa
 set_target_properties(shoal_all PROPERTIES EXPORT_NAME shoal)
 set_target_properties(shoal_c PROPERTIES EXPORT_NAME c)
 
-set(libraries shoal_runtime shoal_collectives shoal_kernels_local shoal_kernels shoal_models shoal_c)
+set(libraries shoal_runtime shoal_collectives shoal_kernels_local shoal_kernels shoal_models shoal_planning shoal_c)
 set(preload shoal_pmpi shoal_pmpi_alloc)
 set_target_properties(${libraries} ${preload} PROPERTIES INSTALL_RPATH "$ORIGIN")
 file(RELATIVE_PATH to_libraries ${CMAKE_INSTALL_FULL_BINDIR} ${CMAKE_INSTALL_FULL_LIBDIR})
@@ -26,7 +26,7 @@ install(TARGETS ${libraries} shoal_all EXPORT shoalTargets
   LIBRARY DESTINATION ${CMAKE_INSTALL_LIBDIR} INCLUDES DESTINATION ${CMAKE_INSTALL_INCLUDEDIR})
 install(TARGETS ${preload} LIBRARY DESTINATION ${CMAKE_INSTALL_LIBDIR})
 install(TARGETS shoal RUNTIME DESTINATION ${CMAKE_INSTALL_BINDIR})
-foreach(folder runtime collectives kernels/local kernels/parallel models bindings/c)
+foreach(folder runtime collectives kernels/local kernels/parallel models planning bindings/c)
   install(DIRECTORY ${PROJECT_SOURCE_DIR}/${folder}/include/ DESTINATION ${CMAKE_INSTALL_INCLUDEDIR}
     FILES_MATCHING PATTERN "*.hpp" PATTERN "*.h")
 endforeach()

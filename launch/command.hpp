@@ -52,5 +52,7 @@ std::unique_ptr<Command> make_run_command();
 std::unique_ptr<Command> make_doctor_command();
 std::unique_ptr<Command> make_probe_command();
 std::unique_ptr<Command> make_lab_command();
+std::unique_ptr<Command> make_plan_command();
+std::unique_ptr<Command> make_equal_command();
 
 }  // namespace shoal::launch

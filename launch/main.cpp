@@ -84,6 +84,8 @@ int main(int argc, char** argv) {
   commands.push_back(make_doctor_command());
   commands.push_back(make_probe_command());
   commands.push_back(make_lab_command());
+  commands.push_back(make_plan_command());
+  commands.push_back(make_equal_command());
 #ifdef SHOAL_HAS_BENCH
   commands.push_back(make_bench_command());
   commands.push_back(make_tune_command());

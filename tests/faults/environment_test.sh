@@ -4,7 +4,7 @@ cd "$SHOAL_SOURCE" || exit 1
 mkdir -p "$SHOAL_WORK"
 # Those read by the libraries and tools are quoted in C++; scripts read theirs as ${NAME:-default}.
 {
-  grep -rhoE '"SHOAL_[A-Z0-9_]+"' runtime collectives kernels models bench launch bindings tests/support tests/fuzz \
+  grep -rhoE '"SHOAL_[A-Z0-9_]+"' runtime collectives kernels models planning bench launch bindings tests/support tests/fuzz \
     --include='*.cpp' --include='*.hpp' | tr -d '"'
   grep -rhoE '\$\{SHOAL_[A-Z0-9_]+:-' launch tests/faults | tr -d '${:-'
 } | sort -u >"$SHOAL_WORK/read.txt"

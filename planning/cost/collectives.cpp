@@ -1,0 +1,167 @@
+// What a collective costs on a cluster, by the formulae that stand beside the runtime's algorithms.
+//
+// A group that lies in several domains of a level is taken apart as the runtime's two-level
+// algorithms do it (Träff & Hunold 2020, full-lane decomposition): reduce-scatter inside, the
+// operation between the domains on each member's part, all-gather inside. In node-shared memory the
+// registry's own hierarchical algorithms are priced.
+#include <algorithm>
+#include <cmath>
+
+#include <shoal/planning/estimate.hpp>
+#include <shoal/runtime/error.hpp>
+
+namespace shoal::planning {
+namespace {
+
+// Takes part in pricing messages: not MPI's, not those inside a node or of two levels, and not what
+// is there for the sake of reproducible sums only.
+bool is_flat(std::string_view name) {
+  return name != "mpi" && name != "gathered" && !name.starts_with("node_") &&
+         !name.starts_with("hierarchical");
+}
+
+Bytes whole_bytes(double bytes) { return static_cast<Bytes>(std::llround(std::max(bytes, 0.0))); }
+
+}  // namespace
+
+Network Prices::network(int level, int members) const {
+  const Level& at = cluster_.levels[static_cast<std::size_t>(level)];
+  Network net;
+  net.alpha = at.latency;
+  net.beta = at.beta();
+  net.overhead = at.overhead;
+  // Sums stream from memory: two reads and a write.
+  net.gamma = 3 / (cluster_.device.memory_bandwidth * cluster_.device.memory_efficiency);
+  net.nodes = members;
+  net.per_node = 1;
+  if (at.kind == Level::Kind::shared_memory) {
+    net.node_alpha = at.latency;
+    net.node_beta = at.beta();
+  }
+  return net;
+}
+
+std::vector<int> Prices::spread(Group group) const {
+  std::vector<int> counts;
+  int before = 1;  // members in a domain of the level inside
+  for (const Level& level : cluster_.levels) {
+    int members =
+        level.devices == 0 ? group.size : std::clamp(level.devices / group.stride, 1, group.size);
+    // Domains that hold equally many: an uneven rest counts as if it lay in more of them.
+    while (group.size % members != 0 || members % before != 0) --members;
+    counts.push_back(members / before);
+    before = members;
+  }
+  return counts;
+}
+
+const Algorithm* Prices::algorithm(Operation operation, double bytes, int members,
+                                   int level) const {
+  const Level& at = cluster_.levels[static_cast<std::size_t>(level)];
+  if (at.kind == Level::Kind::shared_memory) return &find_algorithm(operation, "node_shared");
+  const Network net = network(level, members);
+  const Algorithm* best = nullptr;
+  Seconds least{0};
+  for (const Algorithm* each : algorithms(operation)) {
+    if (!is_flat(each->name())) continue;
+    const Seconds cost = each->cost(whole_bytes(bytes), members, net);
+    if (best == nullptr || cost < least) {
+      best = each;
+      least = cost;
+    }
+  }
+  return best;
+}
+
+double Prices::flat(Operation operation, double bytes, int members, int level) const {
+  if (members <= 1) return 0;
+  const Network net = network(level, members);
+  const Algorithm* best = algorithm(operation, bytes, members, level);
+  double seconds = best->cost(whole_bytes(bytes), members, net).count();
+  if (operation == Operation::all_to_all && net.node_alpha == 0) {
+    // The fabric of accelerators lets a rank write to all others at once: one latency, and the
+    // overhead of each further message.
+    const double share = (members - 1.0) / members;
+    seconds =
+        std::min(seconds, net.alpha + (members - 2) * net.overhead + share * bytes * net.beta);
+  }
+  return seconds;
+}
+
+double Prices::by_levels(Operation operation, double bytes, const std::vector<int>& counts,
+                         std::size_t level) const {
+  int above = 1;
+  for (std::size_t i = level + 1; i < counts.size(); ++i) above *= counts[i];
+  const int here = counts[level];
+  if (above == 1) return flat(operation, bytes, here, static_cast<int>(level));
+  if (here == 1) return by_levels(operation, bytes, counts, level + 1);
+  const Level& inside = cluster_.levels[level];
+  if (inside.kind == Level::Kind::shared_memory && level + 2 == counts.size()) {
+    Network net = network(static_cast<int>(level) + 1, above);
+    net.node_alpha = inside.latency;
+    net.node_beta = inside.beta();
+    net.nodes = above;
+    net.per_node = here;
+    // The lanes of one group share the node's link with those of its other groups only.
+    net.beta /= here;
+    double best = 0;
+    for (const Algorithm* each : algorithms(operation)) {
+      if (!each->name().starts_with("hierarchical")) continue;
+      const double cost = each->cost(whole_bytes(bytes), here * above, net).count();
+      if (best == 0 || cost < best) best = cost;
+    }
+    if (best > 0) return best;
+  }
+  const auto inner = [&](Operation part) {
+    return flat(part, bytes, here, static_cast<int>(level));
+  };
+  switch (operation) {
+    case Operation::all_reduce:
+      return inner(Operation::reduce_scatter) +
+             by_levels(operation, bytes / here, counts, level + 1) + inner(Operation::all_gather);
+    case Operation::reduce_scatter:
+    case Operation::all_gather:
+      return inner(operation) + by_levels(operation, bytes / here, counts, level + 1);
+    case Operation::all_to_all: {
+      // Of a rank's data 1/above stays in its domain; both parts go at the same time.
+      const double near = flat(operation, bytes / above, here, static_cast<int>(level));
+      std::vector<int> far = counts;
+      far[level] = 1;
+      // Every member of another domain is a peer.
+      far[level + 1] *= here;
+      const double share = bytes * (1 - 1.0 / above);
+      return std::max(near, by_levels(operation, share, far, level + 1));
+    }
+    default:
+      return inner(operation) + by_levels(operation, bytes, counts, level + 1);
+  }
+}
+
+double Prices::collective(Operation operation, double bytes, Group group, int* level) const {
+  if (level != nullptr) *level = 0;
+  if (group.size <= 1 || bytes <= 0) return 0;
+  const auto key = std::make_tuple(operation, bytes, group.size, group.stride);
+  const auto found = known_.find(key);
+  if (found != known_.end()) {
+    if (level != nullptr) *level = found->second.second;
+    return found->second.first;
+  }
+  const std::vector<int> counts = spread(group);
+  int outermost = 0;
+  for (std::size_t i = 0; i < counts.size(); ++i) {
+    if (counts[i] > 1) outermost = static_cast<int>(i);
+  }
+  const double seconds = by_levels(operation, bytes, counts, 0);
+  known_[key] = {seconds, outermost};
+  if (level != nullptr) *level = outermost;
+  return seconds;
+}
+
+double Prices::message(double bytes, int distance, int* level) const {
+  std::size_t at = 0;
+  while (at + 1 < cluster_.levels.size() && distance >= cluster_.levels[at].devices) ++at;
+  if (level != nullptr) *level = static_cast<int>(at);
+  return cluster_.levels[at].latency + bytes * cluster_.levels[at].beta();
+}
+
+}  // namespace shoal::planning
