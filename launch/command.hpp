@@ -54,5 +54,6 @@ std::unique_ptr<Command> make_probe_command();
 std::unique_ptr<Command> make_lab_command();
 std::unique_ptr<Command> make_plan_command();
 std::unique_ptr<Command> make_equal_command();
+std::unique_ptr<Command> make_simulate_command();
 
 }  // namespace shoal::launch

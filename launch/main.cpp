@@ -86,6 +86,7 @@ int main(int argc, char** argv) {
   commands.push_back(make_lab_command());
   commands.push_back(make_plan_command());
   commands.push_back(make_equal_command());
+  commands.push_back(make_simulate_command());
 #ifdef SHOAL_HAS_BENCH
   commands.push_back(make_bench_command());
   commands.push_back(make_tune_command());

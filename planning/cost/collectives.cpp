@@ -73,17 +73,19 @@ const Algorithm* Prices::algorithm(Operation operation, double bytes, int member
   return best;
 }
 
+double Prices::all_at_once(double bytes, int members, int level) const {
+  const Network net = network(level, members);
+  const double share = (members - 1.0) / members;
+  return net.alpha + (members - 2) * net.overhead + share * bytes * net.beta;
+}
+
 double Prices::flat(Operation operation, double bytes, int members, int level) const {
   if (members <= 1) return 0;
   const Network net = network(level, members);
   const Algorithm* best = algorithm(operation, bytes, members, level);
   double seconds = best->cost(whole_bytes(bytes), members, net).count();
   if (operation == Operation::all_to_all && net.node_alpha == 0) {
-    // The fabric of accelerators lets a rank write to all others at once: one latency, and the
-    // overhead of each further message.
-    const double share = (members - 1.0) / members;
-    seconds =
-        std::min(seconds, net.alpha + (members - 2) * net.overhead + share * bytes * net.beta);
+    seconds = std::min(seconds, all_at_once(bytes, members, level));
   }
   return seconds;
 }

@@ -30,24 +30,38 @@ Replicas replicas_of(const Model& model, const Software& software, const Prices&
                                   model.mlp_parameters(model.expert_ffn) /
                                   std::max(layout.ep, layout.tp)
                             : 0;
-  const auto travel = [&](double count, Group group) {
+  const double layers = std::ceil(static_cast<double>(model.layers) / layout.pp);
+  // What goes beside the backward pass goes layer by layer; what waits for its end, all at once.
+  const double parts = software.gradient_overlap > 0 || layout.zero >= 3 ? layers : 1;
+  const auto travel = [&](double count, Group group, double pieces) {
     if (group.size <= 1 || count <= 0) return 0.0;
-    const auto price = [&](Operation operation, double bytes) {
+    const auto price = [&](Operation operation, double bytes, double in) {
       int level = 0;
-      const double seconds = prices.collective(operation, count * bytes, group, &level);
+      const double seconds = in * prices.collective(operation, count * bytes / in, group, &level);
       out.level = std::max(out.level, level);
       return seconds + software.call_seconds;
     };
-    if (layout.zero == 0) return price(Operation::all_reduce, software.reduced_bytes);
-    const double gather = price(Operation::all_gather, software.weight_bytes);
+    if (layout.zero == 0) return price(Operation::all_reduce, software.reduced_bytes, pieces);
+    const double gather =
+        price(Operation::all_gather, software.weight_bytes, layout.zero >= 3 ? pieces : 1);
     // ZeRO-3 gathers the weights for each forward and each backward pass, and keeps none.
     const double gathers = layout.zero >= 3 ? 2 * micro_steps : 1;
     const double sums = layout.zero >= 2 ? micro_steps : 1;
-    return sums * price(Operation::reduce_scatter, software.reduced_bytes) + gathers * gather;
+    return sums * price(Operation::reduce_scatter, software.reduced_bytes, pieces) +
+           gathers * gather;
   };
-  out.seconds = travel(weights - routed, {layout.dp, layout.tp});
+  double ends = model.embedding_parameters();
+  if (layout.pp == 1) ends += model.head_parameters();
+  ends /= layout.tp;
+  const Group dense{layout.dp, layout.tp};
+  if (parts > 1) {
+    out.seconds = travel(weights - routed - ends, dense, parts) + travel(ends, dense, 1);
+  } else {
+    out.seconds = travel(weights - routed, dense, 1);
+  }
   const int expert_ranks = std::max(layout.ep, layout.tp);
-  out.seconds += travel(routed, {std::max(1, layout.dp * layout.tp / expert_ranks), expert_ranks});
+  out.seconds += travel(routed, {std::max(1, layout.dp * layout.tp / expert_ranks), expert_ranks},
+                        std::max(1.0, parts * expert_share(model)));
   return out;
 }
 

@@ -23,6 +23,14 @@ as_json '"clusters"' "$shoal" plan --list --json
 narrow 'nodes to equal' "$shoal" equal --device h100-sxm --node rpi5 --model llama-2-7b --batch 1
 as_json '"curve"' "$shoal" equal --device a100-80gb --node xeon-6980p --model gpt2-xl --json
 
+narrow 'messages' "$shoal" simulate --model megatron-3.6b --cluster a100-ib --nodes 4 --mesh tp=2,dp=16 \
+  --global-batch 64 --slow-rank 3=1.5 --trace trace.json
+python3 -m json.tool trace.json >/dev/null || fail "the trace is no JSON"
+as_json '"planned_seconds"' "$shoal" simulate --model llama-2-7b --cluster rpi4 --decode --json
+
+rejects '3=x' "$shoal" simulate --model gpt2 --cluster a100-ib --nodes 1 --slow-rank 3=x
+rejects '9999' "$shoal" simulate --model gpt2 --cluster a100-ib --nodes 1 --slow-rank 9999=2
+rejects 'nowhere' "$shoal" simulate --model gpt2 --cluster a100-ib --nodes 1 --trace nowhere/x.json
 rejects 'model' "$shoal" plan --cluster rpi4
 rejects 'nowhere.*gpt2' "$shoal" plan --model nowhere --cluster rpi4
 rejects 'nowhere.*rpi4' "$shoal" plan --model gpt2 --cluster nowhere

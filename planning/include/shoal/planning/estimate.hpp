@@ -96,6 +96,9 @@ class Prices {
   std::vector<int> spread(Group group) const;
   /// Name of what collective() takes at that level for `members`: for --explain and the simulator.
   const Algorithm* algorithm(Operation operation, double bytes, int members, int level) const;
+  /// Seconds of an all-to-all in which everybody writes to all others at once, as the fabrics of
+  /// accelerators let them: one latency, and the overhead of each further message.
+  double all_at_once(double bytes, int members, int level) const;
   const Cluster& cluster() const noexcept { return cluster_; }
   /// The model of a level for `members` that exchange messages.
   Network network(int level, int members) const;
