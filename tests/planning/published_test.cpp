@@ -1,5 +1,5 @@
-// What others have measured and published. Only the rows marked "fit" were looked at when constants
-// were chosen; docs/planning.md has the same tables with their errors.
+// What others have measured and published. Constants were fitted to the rows marked "fit" only, though the
+// others were known; docs/planning.md has the same tables with their errors.
 #include <algorithm>
 #include <cmath>
 #include <cstdio>
