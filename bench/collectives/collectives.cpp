@@ -135,6 +135,7 @@ class Bench {
     }
     for (Bytes bytes = options_.min_bytes; bytes <= options_.max_bytes; bytes *= options_.step) {
       if (bytes >= least) sizes.push_back(bytes);
+      if (bytes > options_.max_bytes / options_.step) break;  // the next one may not be a number
     }
     return sizes;
   }

@@ -15,6 +15,7 @@
 #include <shoal/runtime/wait.hpp>
 
 #include "exact/exact.hpp"
+#include "reduce/claim_line.hpp"
 #include "transport.hpp"
 #include "tuning/current.hpp"
 
@@ -55,15 +56,6 @@ namespace {
 
 static_assert(sizeof(Announcement) + sizeof(std::uint64_t) <= 64);
 static_assert(std::atomic<std::uint64_t>::is_always_lock_free);
-
-void take_for_writing(void* line) noexcept {
-#if defined(__x86_64__)
-  // Not __builtin_prefetch: without -mprfchw it asks for the line to be read.
-  asm volatile("prefetchw %0" : : "m"(*static_cast<char*>(line)));
-#else
-  __builtin_prefetch(line, 1);
-#endif
-}
 
 // Memory that other ranks may still look at when this rank is done with it. It goes back to the heap
 // once all of them have counted themselves off.
@@ -235,7 +227,7 @@ void NodeControl::settle() {
   // The other turn is done with: its lines can come back from those who read them, for the next call
   // to write at once.
   auto* const next = reinterpret_cast<std::byte*>(&slot(rank_).turn[(sequence_ + 1) % 2]);
-  for (Bytes at = 0; at < used_; at += 64) take_for_writing(next + at);
+  for (Bytes at = 0; at < used_; at += 64) claim_line(next + at);
   const Announcement& first = of(0);
   declined_ = first.declined != 0;
   for (Rank rank = 1; rank < ranks_; ++rank) {

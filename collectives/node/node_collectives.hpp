@@ -44,7 +44,9 @@ inline void* output_of(const NodeControl& control, Rank rank) {
 inline bool reduces_in_place(const NodeControl& control, int ranks) {
   for (Rank rank = 0; rank < ranks; ++rank) {
     const Announcement& theirs = control.of(rank);
-    if (theirs.at.in.owner == theirs.at.out.owner && theirs.at.in.offset == theirs.at.out.offset) return true;
+    if (theirs.at.in.owner == theirs.at.out.owner && theirs.at.in.offset == theirs.at.out.offset) {
+      return true;
+    }
   }
   return false;
 }

@@ -7,6 +7,7 @@
 #include <cstddef>
 #include <cstdint>
 
+#include "claim_line.hpp"
 #include "reduce_table.hpp"
 
 #if defined(__x86_64__)
@@ -117,8 +118,8 @@ struct Sum {
 struct Average : Sum {
   static constexpr bool averages = true;
 };
-// One of two. GCC 12 makes branches of a choice between numbers that may be NaN, and leaves the loop around it to be
-// done element by element (27 times as long as a sum, in the caches): hence by their bits.
+// One of two. GCC 12 makes branches of a choice between numbers that may be NaN, and leaves the loop
+// around it to be done element by element (27 times as long as a sum, in the caches): hence by their bits.
 template <class T>
 T choose(bool first, T a, T b) {
   return first ? a : b;
@@ -133,8 +134,12 @@ T choose_bits(bool first, T a, T b) {
   __builtin_memcpy(&a, &bits, sizeof a);
   return a;
 }
-inline float choose(bool first, float a, float b) { return choose_bits<std::uint32_t>(first, a, b); }
-inline double choose(bool first, double a, double b) { return choose_bits<std::uint64_t>(first, a, b); }
+inline float choose(bool first, float a, float b) {
+  return choose_bits<std::uint32_t>(first, a, b);
+}
+inline double choose(bool first, double a, double b) {
+  return choose_bits<std::uint64_t>(first, a, b);
+}
 
 // A comparison with NaN is false: a NaN in b is taken by it, one in a by the second test.
 struct Min {
@@ -229,12 +234,6 @@ inline void stream_line(void* to, const void* line) {
 #endif
 }
 
-// Asks for a line that will be written. Not __builtin_prefetch: without -mprfchw that asks for one that
-// will be read, and what another core has written must then be fetched twice.
-inline void claim_line(const void* line) {
-  asm volatile("prefetchw %0" : : "m"(*static_cast<const char*>(line)));
-}
-
 // Of 4, 8, 16 and 32 the best (4 ranks of 16 MiB: 2.64, 2.55, 2.52 and 2.49 ms; 4.08 without).
 constexpr std::size_t lines_ahead = 32;
 
@@ -298,20 +297,51 @@ void fixed(const void* const* inputs, void* const* outputs, std::size_t n, doubl
   }
 }
 
-// Any number of inputs and outputs, block by block; the block stays in the first-level cache. What goes
-// past the caches goes in short blocks, so that reading and writing alternate as in one pass (four inputs
-// and outputs of 64 MiB: 11.7 to 12.2 ms with blocks of 512 bytes, 17.2 to 19.3 with 4 KiB, 11.1 in one pass).
+#if defined(__x86_64__)
+// Any number of inputs and outputs past the caches, to which the outputs are aligned; a line at a time, as
+// in lines(). (Block by block, with the sums of a block in the first-level cache, four inputs and outputs
+// took twice as long.)
 template <class T, class Op>
-void blocked(const void* const* inputs, int input_count, void* const* outputs, int output_count,
-             std::size_t n, double divisor, bool stream) {
+void any_lines(const void* const* inputs, int input_count, void* const* outputs, int output_count,
+               std::size_t n, double divisor) {
   using E = Element<T>;
   using A = typename E::Accumulator;
-  constexpr std::size_t longest = 4096 / sizeof(A);
-  alignas(64) A sum[longest];
-  alignas(64) T result[longest];
-  const std::size_t block = stream ? 512 / sizeof(A) : longest;
-  for (std::size_t begin = 0; begin < n; begin += block) {
-    const std::size_t length = n - begin < block ? n - begin : block;
+  constexpr std::size_t per_line = 64 / sizeof(T);
+  for (std::size_t at = 0; at < n; at += per_line) {
+    alignas(64) A sum[per_line];
+    alignas(64) T line[per_line];
+    const T* first = static_cast<const T*>(inputs[0]) + at;
+#pragma omp simd
+    for (std::size_t i = 0; i < per_line; ++i) sum[i] = E::widen(first[i]);
+    for (int k = 1; k < input_count; ++k) {
+      const T* in = static_cast<const T*>(inputs[k]) + at;
+#pragma omp simd
+      for (std::size_t i = 0; i < per_line; ++i) {
+        sum[i] = Op::template combine<A>(sum[i], E::widen(in[i]));
+      }
+    }
+#pragma omp simd
+    for (std::size_t i = 0; i < per_line; ++i) {
+      line[i] = E::narrow(Op::averages ? Arithmetic<A>::divide(sum[i], divisor) : sum[i]);
+    }
+    for (int j = 0; j < output_count; ++j) stream_line(static_cast<T*>(outputs[j]) + at, line);
+  }
+  order_stream();
+}
+#endif
+
+// Any number of inputs and outputs from element `begin` to `end`, block by block; the block stays in the
+// first-level cache.
+template <class T, class Op>
+void blocked(const void* const* inputs, int input_count, void* const* outputs, int output_count,
+             std::size_t begin, std::size_t end, double divisor) {
+  using E = Element<T>;
+  using A = typename E::Accumulator;
+  constexpr std::size_t block = 4096 / sizeof(A);
+  alignas(64) A sum[block];
+  alignas(64) T result[block];
+  for (; begin < end; begin += block) {
+    const std::size_t length = end - begin < block ? end - begin : block;
     const T* first = static_cast<const T*>(inputs[0]) + begin;
 #pragma omp simd
     for (std::size_t i = 0; i < length; ++i) sum[i] = E::widen(first[i]);
@@ -329,15 +359,9 @@ void blocked(const void* const* inputs, int input_count, void* const* outputs, i
 #pragma omp simd
     for (std::size_t i = 0; i < length; ++i) result[i] = E::narrow(sum[i]);
     for (int j = 0; j < output_count; ++j) {
-      T* out = static_cast<T*>(outputs[j]) + begin;
-      if (stream) {
-        stream_copy(out, result, length * sizeof(T));
-      } else {
-        __builtin_memcpy(out, result, length * sizeof(T));
-      }
+      __builtin_memcpy(static_cast<T*>(outputs[j]) + begin, result, length * sizeof(T));
     }
   }
-  if (stream) order_stream();
 }
 
 template <class T, class Op>
@@ -350,7 +374,14 @@ void reduce(const void* const* inputs, int input_count, void* const* outputs, in
   if (!stream && is(3, 2)) return fixed<T, Op, 3, 2>(inputs, outputs, n, divisor, false);
   if (!stream && is(4, 1)) return fixed<T, Op, 4, 1>(inputs, outputs, n, divisor, false);
   if (!stream && is(4, 2)) return fixed<T, Op, 4, 2>(inputs, outputs, n, divisor, false);
-  blocked<T, Op>(inputs, input_count, outputs, output_count, n, divisor, stream);
+  std::size_t done = 0;
+#if defined(__x86_64__)
+  if (stream) {
+    done = n / (64 / sizeof(T)) * (64 / sizeof(T));
+    any_lines<T, Op>(inputs, input_count, outputs, output_count, done, divisor);
+  }
+#endif
+  blocked<T, Op>(inputs, input_count, outputs, output_count, done, n, divisor);
 }
 
 #define SHOAL_REDUCE_ROW(T) \

@@ -74,6 +74,10 @@ std::string why_no_layout(const Model& model, const Software& software, const Cl
   return {};
 }
 
+double all_experts_of_a_layer(const Model& model) {
+  return static_cast<double>(model.experts) * model.mlp_parameters(model.expert_ffn);
+}
+
 std::string kind_text(LayerOp::Kind kind) {
   switch (kind) {
     case LayerOp::Kind::product:
@@ -128,15 +132,24 @@ double expert_share(const Model& model) {
 double rank_parameters(const Model& model, const Layout& layout) {
   const double moe = expert_share(model);
   const double layers = std::ceil(static_cast<double>(model.layers) / layout.pp);
-  const double routed = model.experts > 0 ? static_cast<double>(model.experts) *
-                                                model.mlp_parameters(model.expert_ffn)
-                                          : 0;
   double shared = (1 - moe) * model.layer_parameters(false, false);
-  if (model.experts > 0) shared += moe * (model.layer_parameters(true, false) - routed);
+  if (model.experts > 0) {
+    shared += moe * (model.layer_parameters(true, false) - all_experts_of_a_layer(model));
+  }
+  return layers * shared / layout.tp + end_parameters(model, layout) +
+         routed_parameters(model, layout);
+}
+
+double routed_parameters(const Model& model, const Layout& layout) {
+  if (model.experts == 0) return 0;
+  return std::ceil(static_cast<double>(model.layers) / layout.pp) * expert_share(model) *
+         all_experts_of_a_layer(model) / std::max(layout.ep, layout.tp);
+}
+
+double end_parameters(const Model& model, const Layout& layout) {
   double ends = model.embedding_parameters();
   if (layout.pp == 1) ends += model.head_parameters();
-  return (layers * shared + ends) / layout.tp +
-         layers * moe * routed / std::max(layout.ep, layout.tp);
+  return ends / layout.tp;
 }
 
 void set_causes(const Cluster& cluster, const Tally& busy, std::vector<Cause> rest, Estimate& out) {

@@ -38,8 +38,11 @@ Passes tally(const std::vector<LayerOp>& ops, Recompute recompute);
 /// Bandwidth-free share of work that is experts': layers of each form, in one stage's worth.
 double expert_share(const Model& model);
 
-/// Parameters on a rank of the stage with the most, the output layer counted with the last.
+/// Parameters on a rank of the stage with the most, the output layer counted with the last; of these
+/// those of the experts that tokens are routed to, and those of embedding and output layer.
 double rank_parameters(const Model& model, const Layout& layout);
+double routed_parameters(const Model& model, const Layout& layout);
+double end_parameters(const Model& model, const Layout& layout);
 
 /// Adds what cannot be overlapped; fills in all of the estimate but its memory.
 void estimate_training(const Model& model, const Software& software, const Prices& prices,

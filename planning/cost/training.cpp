@@ -24,12 +24,7 @@ Replicas replicas_of(const Model& model, const Software& software, const Prices&
                      const Layout& layout, double micro_steps) {
   Replicas out;
   const double weights = rank_parameters(model, layout);
-  const double routed = model.experts > 0
-                            ? std::ceil(static_cast<double>(model.layers) / layout.pp) *
-                                  expert_share(model) * static_cast<double>(model.experts) *
-                                  model.mlp_parameters(model.expert_ffn) /
-                                  std::max(layout.ep, layout.tp)
-                            : 0;
+  const double routed = routed_parameters(model, layout);
   const double layers = std::ceil(static_cast<double>(model.layers) / layout.pp);
   // What goes beside the backward pass goes layer by layer; what waits for its end, all at once.
   const double parts = software.gradient_overlap > 0 || layout.zero >= 3 ? layers : 1;
@@ -50,9 +45,7 @@ Replicas replicas_of(const Model& model, const Software& software, const Prices&
     return sums * price(Operation::reduce_scatter, software.reduced_bytes, pieces) +
            gathers * gather;
   };
-  double ends = model.embedding_parameters();
-  if (layout.pp == 1) ends += model.head_parameters();
-  ends /= layout.tp;
+  const double ends = end_parameters(model, layout);
   const Group dense{layout.dp, layout.tp};
   if (parts > 1) {
     out.seconds = travel(weights - routed - ends, dense, parts) + travel(ends, dense, 1);

@@ -187,6 +187,7 @@ Software parse_software(const std::string& text, const std::string& where) {
   software.sequence_parallel = fields.flag("sequence_parallel", false);
   software.expert_parallel = fields.flag("expert_parallel", false);
   software.selective_recompute = fields.flag("selective_recompute", false);
+  software.largest_micro_batch = fields.flag("largest_micro_batch", false);
   software.most_zero = static_cast<int>(fields.whole_or("most_zero", 0, 0, 3));
   const std::string exchange = fields.text("exchange");
   if (exchange != "all_reduce" && exchange != "star") {

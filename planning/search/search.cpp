@@ -123,8 +123,7 @@ class Search {
       with_savings(layout);
       return;
     }
-    if (software_.name == "shoal" && training()) {
-      // Its trainer takes the replica's whole share at once, unless memory forbids it.
+    if (software_.largest_micro_batch && training()) {
       for (Index micro = share; micro >= 1; micro = micro == 1 ? 0 : (micro + 1) / 2) {
         if (share % micro != 0) continue;
         layout.micro_batch = micro;

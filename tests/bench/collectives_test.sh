@@ -14,6 +14,8 @@ rejects 'peer.*telegraph' bench --peers telegraph
 rejects 'size' bench --sizes 8:x
 rejects 'smallest' bench --sizes 64:8
 rejects 'smallest size is 0' bench --sizes 0:8
+rejects 'factor is 1' bench --sizes 8:64:1
+rejects 'more than three parts' bench --sizes 8:64:2:2
 rejects 'nowhere.*ends? in .svg|nowhere.*ending in .svg' bench --plot nowhere/plot.svg
 rejects 'nowhere' bench --json nowhere/table.json
 
@@ -33,6 +35,12 @@ objects=$(grep -c '"median_us"' table.json)
 [ "$(grep -c 'class="title"' plot.svg)" -eq 5 ] || fail "the picture has not five rows of panels"
 tail -n 1 plot.svg | grep -q '^</svg>$' || fail "the picture is cut off"
 grep -Eq 'nan|inf' plot.svg && fail "the picture has places that are no numbers"
+
+# In steps of any factor, in place and not; where the next size would be no number, it ends.
+accepts '^ *128 *auto ' bench --ops all_reduce --sizes 64:256:2 --algorithms auto --in-place
+printf '%s\n' "$output" | grep -q 'memory, in place$' || fail "the title does not say: in place"
+[ "$(printf '%s\n' "$output" | grep -c ' auto ')" -eq 3 ] || fail "64:256:2 is not three sizes"
+accepts '^ *64 *auto ' bench --ops all_reduce --sizes 64:128:268435456G --algorithms auto
 
 accepts '^ *4092 *ring ' bench --ops all_gather --sizes 4K --algorithms ring --dtype bf16 --memory local
 accepts 'over 3 ranks' "$mpirun" -n 3 --bind-to none "$shoal" bench allreduce --min-bytes 64 \

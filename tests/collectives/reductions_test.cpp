@@ -4,6 +4,7 @@
 
 #include <map>
 #include <optional>
+#include <random>
 #include <tuple>
 #include <vector>
 
@@ -135,6 +136,34 @@ TEST(Laws, ReduceScatterThenAllGatherIsAllReduce) {
     all_gather(world(), part.data(), each, whole.data(), DType::i32);
     all_reduce(world(), in.data(), direct.data(), in.size(), DType::i32, ReduceOp::sum);
     EXPECT_TRUE(same(whole.data(), direct.data(), in.size(), DType::i32));
+  }
+}
+
+// Short sums go through the announcement, or directly where the last ones were shared: whatever the ranks
+// bring next, each by itself. Longer ones are shared out where ranks share cores, or pass the caches.
+TEST(Laws, SumsAreRightWhateverBuffersTheLastOnesHad) {
+  std::mt19937_64 common = generator();
+  const int ranks = world().size();
+  for (const Index count : {256, 2048, 5000, 65536 + 3, 300000}) {
+    const int calls = count < 10000 ? 24 : 4;
+    for (int call = 0; call < calls; ++call) {
+      const auto inputs = inputs_of_all(ranks, count, DType::f32);
+      // All shared for some calls, so that there is a habit to break with.
+      std::vector<Memory> memory(static_cast<std::size_t>(ranks), Memory::node_shared);
+      if (call % 4 == 3) {
+        for (Memory& each : memory) each = common() % 2 == 0 ? Memory::local : Memory::node_shared;
+      }
+      const auto me = static_cast<std::size_t>(world().rank());
+      const bool in_place = common() % 2 == 0;
+      Elements in(count, DType::f32, memory[me]);
+      Elements out(count, DType::f32, memory[me]);
+      Elements& from = in_place ? out : in;
+      out.poison();
+      from.copy_from(inputs[me]);
+      all_reduce(world(), from.data(), out.data(), count, DType::f32, ReduceOp::sum);
+      ASSERT_TRUE(is_reduction(out, inputs, 0, count, ReduceOp::sum)) << count << ", call " << call;
+      ASSERT_TRUE(out.margin_intact());
+    }
   }
 }
 

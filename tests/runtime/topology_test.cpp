@@ -2,8 +2,11 @@
 #include <shoal/runtime/topology.hpp>
 
 #include <gtest/gtest.h>
+#include <sched.h>
 
 #include <set>
+
+#include <shoal/runtime/cores.hpp>
 
 #include <support/world.hpp>
 
@@ -24,6 +27,27 @@ TEST(Topology, NamesEveryRankOnce) {
   EXPECT_EQ(static_cast<int>(seen.size()), world().size());
   EXPECT_GE(topology.node_usable_threads(), 1);
   EXPECT_GE(default_compute_threads(), 1);
+}
+
+// Law: whatever core a rank runs on is one of those that its node's ranks share, each by its own number.
+TEST(Cores, EachHasANumberBelowHowManyThereAre) {
+  const Topology topology(world());
+  ASSERT_EQ(node_threads(), topology.node_usable_threads());
+  cpu_set_t allowed;
+  ASSERT_EQ(sched_getaffinity(0, sizeof allowed, &allowed), 0);
+  std::set<int> seen;
+  for (int cpu = 0; cpu < CPU_SETSIZE; ++cpu) {
+    if (!CPU_ISSET(cpu, &allowed)) continue;
+    cpu_set_t only;
+    CPU_ZERO(&only);
+    CPU_SET(cpu, &only);
+    ASSERT_EQ(sched_setaffinity(0, sizeof only, &only), 0);
+    const int here = current_node_thread();
+    EXPECT_GE(here, 0);
+    EXPECT_LT(here, node_threads());
+    EXPECT_TRUE(seen.insert(here).second) << "two cores have the number " << here;
+  }
+  EXPECT_EQ(sched_setaffinity(0, sizeof allowed, &allowed), 0);
 }
 
 }  // namespace

@@ -20,7 +20,7 @@ struct CollectivesOptions {
   std::vector<std::string> operations = {"all"};
   Bytes min_bytes = 8;
   Bytes max_bytes = Bytes{64} << 20;
-  Bytes step = 4;  ///< from a size to the next, as a factor
+  Bytes step = 4;  ///< from a size to the next, as a factor of at least 2
   /// All-reduces only: the output is the input. Rows of other operations are as without.
   bool in_place = false;
   DType dtype = DType::f32;
@@ -38,8 +38,7 @@ struct CollectivesOptions {
   std::string plot;  ///< file for a picture of them, SVG or PNG by its ending; empty: none
 };
 
-/// Sizes from min_bytes to max_bytes; a size is that of the longer of input and
-/// output. Prints a row for each operation, size and algorithm on rank 0. The bound is what cannot be
+/// Sizes from min_bytes to max_bytes; a size is that of the longer of input and output. Prints a row for each operation, size and algorithm on rank 0. The bound is what cannot be
 /// avoided: all ranks at once read and write as much memory as the operation must (measured, in turns
 /// with the rest), and between nodes the bytes that must cross a node's link. Results are checked.
 /// Collective. Throws UsageError for options that make no sense, Error for a wrong result.

@@ -131,6 +131,7 @@ struct Software {
   bool fused_attention = false;
   bool pipeline = false, interleave = false, sequence_parallel = false, expert_parallel = false;
   bool selective_recompute = false;
+  bool largest_micro_batch = false;  ///< takes as much at once as memory allows, not what is quickest
   int most_zero = 0;
   Exchange exchange = Exchange::all_reduce;
 };
