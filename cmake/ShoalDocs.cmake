@@ -17,7 +17,7 @@ endif()
 
 set(SHOAL_DOCS_FOLDER ${PROJECT_SOURCE_DIR}/build/docs)
 set(folders runtime/include collectives/include kernels/local/include kernels/parallel/include
-  models/include bindings/c/include)
+  models/include planning/include bindings/c/include)
 list(TRANSFORM folders PREPEND ${PROJECT_SOURCE_DIR}/)
 set(packages ${PROJECT_SOURCE_DIR}/bindings/python ${PROJECT_SOURCE_DIR}/bindings/torch)
 set(SHOAL_DOCS_INPUT ${PROJECT_SOURCE_DIR}/cmake/docs/reference.md ${folders})

@@ -266,6 +266,8 @@ Runtime::Runtime(const Options& options) : impl_(std::make_unique<Impl>()) {
   node_memory::start(node, impl_->table);
   MPI_Comm_free(&node);
   share_tuning_file(all);
+  set_mpi_progress(granted > MPI_THREAD_FUNNELED ? MpiProgress::any_thread
+                                                 : MpiProgress::main_thread);
   runtime_alive = true;
   if (!options.trace_file.empty()) {
     // Leaving a barrier is the moment that the clocks of all hosts have in common.
@@ -299,6 +301,7 @@ Runtime::~Runtime() {
   set_process_rank(-1);
   MPI_Group_free(&impl_->table->group);
   runtime_alive = false;
+  set_mpi_progress(MpiProgress::none);
   // MPI_Finalize waits for all ranks, without a deadline: the watch must outlive it.
   if (impl_->owns_mpi) MPI_Finalize();
   watch::stop(impl_->owns_mpi);

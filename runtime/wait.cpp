@@ -1,5 +1,6 @@
 #include <shoal/runtime/wait.hpp>
 
+#include <mpi.h>
 #include <poll.h>
 #include <sched.h>
 
@@ -19,7 +20,7 @@ namespace {
 std::atomic<bool> own_cores{false};
 std::atomic<int> world_rank{-1};
 std::atomic<bool> unbounded{false};
-std::atomic<void (*)()> progress_hook{nullptr};
+std::atomic<MpiProgress> mpi_progress{MpiProgress::none};
 
 // How a policy goes about it: so many turns of spinning, so many of yielding, then sleep that starts
 // at `first_nap` and doubles up to `longest_nap`.
@@ -104,10 +105,14 @@ Seconds wait_timeout() {
   return unbounded.load(std::memory_order_relaxed) ? for_ever : settings().timeout;
 }
 
-void set_wait_progress(void (*progress)()) noexcept { progress_hook = progress; }
+void set_mpi_progress(MpiProgress who) noexcept { mpi_progress = who; }
 
 void Waiter::make_progress() noexcept {
-  if (auto* const progress = progress_hook.load(std::memory_order_relaxed)) progress();
+  const MpiProgress who = mpi_progress.load(std::memory_order_relaxed);
+  if (who == MpiProgress::none) return;
+  int flag = 1;
+  if (who == MpiProgress::main_thread) MPI_Is_thread_main(&flag);
+  if (flag != 0) MPI_Iprobe(MPI_ANY_SOURCE, MPI_ANY_TAG, MPI_COMM_SELF, &flag, MPI_STATUS_IGNORE);
 }
 
 int Waiter::spins_before_yield() noexcept { return current_pace().spins; }
@@ -148,14 +153,14 @@ bool Waiter::sleep_on(pollfd* sockets, std::size_t count) {
     ask(sockets, count);
     return true;
   }
-  // Now and then it is seen whether the wait has become pointless, or others want something meanwhile.
-  const int milliseconds = progress_hook.load(std::memory_order_relaxed) != nullptr ? 1 : 20;
+  // Now and then it is seen whether the wait has become pointless, or MPI has something to do meanwhile.
+  constexpr int milliseconds = 1;
   poll(sockets, count, milliseconds);
   return true;
 }
 
 bool Waiter::pause_slowly() {
-  // Where ranks share cores the hook may itself yield (MPI's progress does), and a rank that is given the
+  // Where ranks share cores MPI's progress may itself yield, and a rank that is given the
   // core only to give it away again, without a look at its flag, doubles every wait.
   constexpr int turns_before_progress = 8;
   const Pace& how = current_pace();

@@ -198,7 +198,10 @@ std::vector<std::function<void()>> Contest::memory_ways() {
     for (auto& at : out) at += static_cast<Bytes>(part.begin) * line;
     add(in, out, static_cast<Bytes>(part.size) * line);
   }
-  if (!ranks_own_their_cores()) {
+  // Nodes differ in how many ranks they have, but all ranks must meet or none.
+  Index share = ranks_own_their_cores() ? 0 : 1;
+  all_reduce(comm_, &share, &share, 1, DType::i64, ReduceOp::max);
+  if (share != 0) {
     for (auto& way : ways) {
       way = [this, loop = std::move(way)] {
         loop();

@@ -27,8 +27,8 @@ class Contest {
   /// Ways to read and write, all ranks at once, as much memory as must be at least: plain loops over the
   /// very buffers of the contest, with and without stores past the caches. The quickest is the bound. On
   /// shared memory the loops of a reduction also run over a part of everybody's buffers each. Outputs
-  /// hold nonsense after them. Where ranks share cores they meet after each: only then have all of them
-  /// been given one. The same number on all ranks.
+  /// hold nonsense after them. Where ranks of any node share cores they meet after each: only
+  /// then have all of them been given one. The same number on all ranks. Collective.
   std::vector<std::function<void()>> memory_ways();
   /// Runs it once more on a poisoned output. Throws Error on all ranks if the result is wrong on any.
   void check(const std::string& algorithm);

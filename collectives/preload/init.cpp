@@ -10,7 +10,6 @@
 #include <shoal/runtime/error.hpp>
 #include <shoal/runtime/runtime.hpp>
 #include <shoal/runtime/settings.hpp>
-#include <shoal/runtime/wait.hpp>
 
 #include "preload/allocate.hpp"
 #include "preload/groups.hpp"
@@ -39,12 +38,6 @@ bool is_shoal(const void* caller) {
 bool switched_off() {
   const char* text = std::getenv("SHOAL_PRELOAD");
   return text != nullptr && (std::string_view(text) == "0" || std::string_view(text) == "off");
-}
-
-// MPI's own requests must move on while this rank waits for others.
-void progress() {
-  int flag = 0;
-  PMPI_Iprobe(MPI_ANY_SOURCE, MPI_ANY_TAG, MPI_COMM_SELF, &flag, MPI_STATUS_IGNORE);
 }
 
 // True if `good` on all ranks.
@@ -86,7 +79,6 @@ void start(const void* caller) {
   }
   running = all_agree(runtime != nullptr);
   if (!running) return;
-  set_wait_progress(progress);
   start_requests();
   group_of(MPI_COMM_WORLD);  // here all ranks wait for each other; a non-blocking call may not
   start_allocating();
@@ -100,7 +92,6 @@ void stop() {
   PMPI_Comm_rank(MPI_COMM_WORLD, &rank);
   if (rank == 0) print_report();
   const Inside inside;
-  set_wait_progress(nullptr);
   stop_requests();
   stop_groups();
   delete runtime;

@@ -73,7 +73,8 @@ class ProbeCommand : public Command {
                                  {"latency_s", pair.latency_s},
                                  {"bytes_per_second", pair.bytes_per_second}});
     }
-    std::printf("%s\n", result.dump().c_str());
+    // A line each: srun, where it tells the ranks' lines apart, breaks those of more than a kilobyte or two.
+    std::printf("%s\n", result.dump(0).c_str());
     return 0;
   }
 

@@ -1,6 +1,7 @@
 #!/bin/sh
-# slurm_test.sh SHOAL PROGRAM PYTHON: training, and programs of one's own, in a Slurm cluster of three virtual nodes, in every way that Slurm
-# and Open MPI have to start it. Needs root and Debian's Slurm; exits with 77 where they are missing.
+# slurm_test.sh SHOAL PROGRAM PYTHON: training, and programs of one's own, in a Slurm cluster of three
+# virtual nodes, in every way that Slurm and Open MPI have to start it. Needs root and Debian's Slurm;
+# exits with 77 where they are missing.
 shoal=$1 program=$2 python=$3
 . "$SHOAL_SOURCE/tests/launch/expect.sh"
 . "$SHOAL_SOURCE/tests/slurm/cluster.sh"

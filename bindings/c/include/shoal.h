@@ -8,9 +8,10 @@
  *
  * Every function that can fail returns SHOAL_OK or the reason; then shoal_last_error() is one line that says
  * what went wrong and what to do. What a function makes it writes to its last argument, which stays as it is
- * on failure. Handles are opaque; each is freed by the function that says so, which ignores NULL and what is no
- * handle, or none any more; every other function refuses these. No function throws, exits or calls back, and in a
- * child that fork() made what would communicate is refused. Names and meanings are those of the C++ headers, where more is said of each.
+ * on failure. Handles are opaque; each is freed by the function that says so, which ignores NULL and what is
+ * no handle, or none any more; every other function refuses these. No function throws, exits or calls back,
+ * and in a child that fork() made what would communicate is refused. Names and meanings are those of the C++
+ * headers, where more is said of each.
  *
  * The ABI is stable: no structure's layout is public, constants keep their values, functions are added but
  * not changed while SHOAL_ABI stays the same. Link with -lshoal_c.

@@ -18,10 +18,6 @@ namespace shoal {
 /// (Runtime::Options) and the variable is not set.
 Seconds wait_timeout();
 
-/// `progress` is called now and then by whatever thread waits, so that what it owes others meanwhile
-/// goes on; null: nothing. It must not throw or wait.
-void set_wait_progress(void (*progress)()) noexcept;
-
 /// True if the node has at least one core (of those this run may use) for each of its ranks: then
 /// waiting ranks may spin. Set by the Runtime from the topology.
 bool ranks_own_their_cores() noexcept;
@@ -37,7 +33,8 @@ void end_waits_when(const std::atomic<bool>* given_up) noexcept;
 /// Paces a loop that waits: spins where the rank owns its core, then yields, then sleeps for moments
 /// that grow, and gives up at the deadline. Which of these and for how long says SHOAL_WAIT (see
 /// WaitPolicy). Time in which this process was stopped does not count. Cheap to make: reads no clock
-/// before it first yields.
+/// before it first yields. While a Runtime lives, a wait lets MPI work now and then: a message that MPI has
+/// taken may still need its sender to leave, and whoever waits for that one may be whom this waits for.
 ///
 ///     Waiter waiter;
 ///     while (!flag_is_set()) waiter.pause([&] { return Late{"all_reduce over tp", "rank 3 on n1"}; });
