@@ -1,5 +1,5 @@
-// The handles that a caller may use: a pointer that is none of them, or was freed, is refused instead of
-// followed.
+// The handles that a caller may use: a pointer that is none of them, or was freed, is refused
+// instead of followed.
 #pragma once
 
 #include <mutex>
@@ -27,7 +27,8 @@ class Handles {
     return alive_.count(handle) == 1;
   }
   void require(const void* handle) {
-    if (handle == nullptr) throw shoal::UsageError("shoal", std::string("the ") + kind_ + " is NULL");
+    if (handle == nullptr)
+      throw shoal::UsageError("shoal", std::string("the ") + kind_ + " is NULL");
     if (!has(handle)) {
       throw shoal::UsageError("shoal", std::string("this is no ") + kind_ + ", or it was freed",
                               "use a handle only between its making and its end");

@@ -40,8 +40,8 @@ struct shoal_work {
 
 namespace {
 
-// None of these is destroyed at the end of the program: a rank that ends without shoal_finalize() must not take
-// leave in order, but let those know who wait for it.
+// None of these is destroyed at the end of the program: a rank that ends without shoal_finalize()
+// must not take leave in order, but let those know who wait for it.
 auto& runtime = *new std::unique_ptr<shoal::Runtime>;
 auto& world = *new shoal_comm;
 auto& comms = *new Handles("communicator");
@@ -253,7 +253,8 @@ int shoal_buffer_create(size_t bytes, int where, shoal_buffer** buffer) {
     require_out(buffer);
     require(where == SHOAL_LOCAL || where == SHOAL_NODE_SHARED, "buffer", "there is no such place");
     const auto memory = where == SHOAL_LOCAL ? shoal::Memory::local : shoal::Memory::node_shared;
-    give(buffer, std::unique_ptr<shoal_buffer>(new shoal_buffer{shoal::Storage(bytes, memory)}), buffers);
+    give(buffer, std::unique_ptr<shoal_buffer>(new shoal_buffer{shoal::Storage(bytes, memory)}),
+         buffers);
   });
 }
 

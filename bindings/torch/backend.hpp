@@ -1,7 +1,8 @@
 // "shoal" as a backend of torch.distributed.
 //
-// What differs between releases of PyTorch is here, in tensors.cpp (PREMUL_SUM) and in shoal_torch/__init__.py: a backend is a
-// c10d::ProcessGroup up to 1.13 and a c10d::Backend from 2.0 on, with the same functions.
+// What differs between releases of PyTorch is here, in tensors.cpp (PREMUL_SUM) and in
+// shoal_torch/__init__.py: a backend is a c10d::ProcessGroup up to 1.13 and a c10d::Backend
+// from 2.0 on, with the same functions.
 #pragma once
 
 #include <torch/csrc/distributed/c10d/ProcessGroup.hpp>

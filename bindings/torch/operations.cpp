@@ -78,10 +78,11 @@ void combine_bits(const Communicator& comm, const void* in, void* out, Bytes byt
   }
 }
 
-// Elements that Shoal has no arithmetic for, in 32 bits, a piece at a time. Sums and products that overflow
-// wrap around to the same bits.
+// Elements that Shoal has no arithmetic for, in 32 bits, a piece at a time. Sums and products that
+// overflow wrap around to the same bits.
 template <class Narrow>
-void combine_widened(const Communicator& comm, const void* in, void* out, Index count, Combine how) {
+void combine_widened(const Communicator& comm, const void* in, void* out, Index count,
+                     Combine how) {
   constexpr Index most = 1 << 18;
   const auto* from = static_cast<const Narrow*>(in);
   auto* to = static_cast<Narrow*>(out);
@@ -112,7 +113,8 @@ void combine_all(const Communicator& comm, const void* in, void* out, Index coun
   if (shoal_can(type, how)) {
     return all_reduce(comm, in, out, count, dtype_of_element(type), reduce_op_of(how));
   }
-  if (is_bitwise(how)) return combine_bits(comm, in, out, static_cast<Bytes>(count) * size_of(type), how);
+  if (is_bitwise(how))
+    return combine_bits(comm, in, out, static_cast<Bytes>(count) * size_of(type), how);
   if (type == Element::i16) return combine_widened<std::int16_t>(comm, in, out, count, how);
   combine_widened<std::uint8_t>(comm, in, out, count, how);
 }

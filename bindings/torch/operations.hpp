@@ -16,8 +16,8 @@ enum class Combine : std::uint8_t { sum, avg, prod, min, max, band, bor, bxor };
 
 Bytes size_of(Element type) noexcept;
 
-/// Throws Error where the type has no such operation (bits of floating-point numbers). Of truth values, bytes of 0
-/// and 1, there are min, max and bxor.
+/// Throws Error where the type has no such operation (bits of floating-point numbers). Of truth
+/// values, bytes of 0 and 1, there are min, max and bxor.
 void require_combines(const char* operation, Element type, Combine how);
 
 /// As shoal::all_reduce, and shoal::reduce_scatter with `count` elements for each rank.

@@ -83,7 +83,8 @@ Combine combine_of_truth(const char* operation, Combine how) {
     case Combine::bor: return Combine::max;
     case Combine::prod:
     case Combine::band: return Combine::min;
-    case Combine::avg: refuse(operation, "Cannot use ReduceOp.AVG with bool; convert it to float");
+    case Combine::avg:
+      refuse(operation, "Cannot use ReduceOp.AVG with bool; convert it to float");
     default: return how;
   }
 }
@@ -109,7 +110,8 @@ Combine combine_of(const char* operation, const c10d::ReduceOp& op, Element type
   return how;
 }
 
-at::Tensor premultiplied(const char* operation, const c10d::ReduceOp& op, const at::Tensor& tensor) {
+at::Tensor premultiplied(const char* operation, const c10d::ReduceOp& op,
+                         const at::Tensor& tensor) {
   if (static_cast<c10d::ReduceOp::RedOpType>(op) != c10d::ReduceOp::PREMUL_SUM) return tensor;
   require(tensor.is_floating_point(), operation, "PREMUL_SUM multiplies floating-point numbers");
   require(op.supplement_.defined(), operation,
@@ -118,13 +120,16 @@ at::Tensor premultiplied(const char* operation, const c10d::ReduceOp& op, const 
 #if TORCH_VERSION_MAJOR >= 2
   const at::Tensor by_tensor = factor.tensor_factor;
 #else
-  require(factor.tensor_factors.size() <= 1, operation, "PREMUL_SUM has several factors, for one tensor");
-  const at::Tensor by_tensor = factor.tensor_factors.empty() ? at::Tensor() : factor.tensor_factors[0];
+  require(factor.tensor_factors.size() <= 1, operation,
+          "PREMUL_SUM has several factors, for one tensor");
+  const at::Tensor by_tensor =
+      factor.tensor_factors.empty() ? at::Tensor() : factor.tensor_factors[0];
 #endif
   if (!by_tensor.defined()) return tensor.mul(factor.double_factor);
   check_tensor(operation, by_tensor);
-  require(by_tensor.numel() == 1, operation,
-          "the factor of PREMUL_SUM has " + std::to_string(by_tensor.numel()) + " elements, not one");
+  require(
+      by_tensor.numel() == 1, operation,
+      "the factor of PREMUL_SUM has " + std::to_string(by_tensor.numel()) + " elements, not one");
   return tensor.mul(by_tensor.reshape({}).to(tensor.scalar_type()));
 }
 
@@ -189,7 +194,8 @@ std::vector<Index> byte_counts(const char* operation, const at::Tensor& tensor,
   const Index row_bytes = rows == 0 ? 0 : static_cast<Index>(tensor.nbytes()) / rows;
   std::vector<Index> counts;
   if (splits.empty()) {
-    require(rows % ranks == 0, operation, "Tensor's dim 0 does not divide equally across group size");
+    require(rows % ranks == 0, operation,
+            "Tensor's dim 0 does not divide equally across group size");
     counts.assign(static_cast<std::size_t>(ranks), rows / ranks * row_bytes);
     return counts;
   }

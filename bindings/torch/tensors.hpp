@@ -1,5 +1,5 @@
-// What a call of torch passes: checked, in words that PyTorch's own backends use, and brought into one piece
-// of memory.
+// What a call of torch passes: checked, in words that PyTorch's own backends use, and brought into
+// one piece of memory.
 #pragma once
 
 #include <torch/csrc/distributed/c10d/Types.hpp>
@@ -25,7 +25,8 @@ void require(bool good, const char* operation, const std::string& problem);
 void check_tensor(const char* operation, const at::Tensor& tensor, bool is_output = false);
 const at::Tensor& only_one(const char* operation, const Tensors& tensors, bool is_output = false);
 /// All of them as `model` in type and sizes.
-void check_alike(const char* operation, const Tensors& tensors, const at::Tensor& model, bool are_outputs);
+void check_alike(const char* operation, const Tensors& tensors, const at::Tensor& model,
+                 bool are_outputs);
 void check_same_type(const char* operation, const at::Tensor& a, const at::Tensor& b);
 
 /// How torch's types and operations are combined.
@@ -47,7 +48,8 @@ at::Tensor row_for(const Tensors& tensors);
 void copy_into_row(const at::Tensor& row, const Tensors& tensors);
 std::function<void()> copying_from_row(const at::Tensor& row, const Tensors& tensors);
 
-/// Bytes for each rank of a tensor that is divided along its first dimension: evenly without splits.
+/// Bytes for each rank of a tensor that is divided along its first dimension: evenly without
+/// splits.
 std::vector<Index> byte_counts(const char* operation, const at::Tensor& tensor,
                                const std::vector<std::int64_t>& splits, int ranks);
 

@@ -1,5 +1,6 @@
-// Law: a child that fork() makes of a rank may compute, but whatever communicates throws and says why, its
-// buffers and checkpoints are the parent's, and its end, however it comes, neither waits nor disturbs the run.
+// Law: a child that fork() makes of a rank may compute, but whatever communicates throws and says
+// why, its buffers and checkpoints are the parent's, and its end, however it comes, neither waits
+// nor disturbs the run.
 #include <gtest/gtest.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -25,7 +26,8 @@
 namespace shoal::testing {
 namespace {
 
-// Runs `body` in a child; the number of the first of its statements that was false, 0 if it came to the end.
+// Runs `body` in a child; the number of the first of its statements that was false, 0 if it came to
+// the end.
 int in_a_child(const std::function<int()>& body) {
   std::fflush(nullptr);
   const pid_t child = fork();
@@ -76,7 +78,9 @@ TEST(Forked, WhatCommunicatesThrows) {
         [&] { send_receive(all, x.data(), 1, 0, y.data(), 1, 0, DType::f32); },
         [&] { all.split(0, 0, "part"); },
         [&] { all.duplicate("copy"); },
-        [&] { Mesh(all, {{{"tp", all.size()}}}); },
+        [&] {
+          Mesh(all, {{{"tp", all.size()}}});
+        },
         [&] { Runtime{}; },
         [&] { node_memory::allocate(64); },
         [&] { save_checkpoint(all, "nowhere", 1, {}, {}); },
@@ -141,21 +145,24 @@ TEST(Forked, WhatIsUnderWayIsTheParents) {
 // exit() runs destructors of static objects, those of MPI's libraries included.
 TEST(Forked, EndsLikeAnyProcess) {
   EXPECT_EQ(in_a_child([] {
-    std::exit(3);
-    return 0;
-  }), 3);
+              std::exit(3);
+              return 0;
+            }),
+            3);
   EXPECT_EQ(in_a_child([] {
-    Runtime::abort(4);
-    return 0;
-  }), 4);
+              Runtime::abort(4);
+              return 0;
+            }),
+            4);
   EXPECT_EQ(in_a_child([]() -> int {
-    const Communicator* copy = nullptr;
-    try {
-      copy = new Communicator(world().duplicate("copy"));
-    } catch (const Error&) {
-    }
-    return copy == nullptr ? 0 : 1;
-  }), 0);
+              const Communicator* copy = nullptr;
+              try {
+                copy = new Communicator(world().duplicate("copy"));
+              } catch (const Error&) {
+              }
+              return copy == nullptr ? 0 : 1;
+            }),
+            0);
   barrier(world());
 }
 

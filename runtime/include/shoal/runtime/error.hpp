@@ -42,7 +42,8 @@ class PeerError : public Error {
   using Error::Error;
 };
 
-/// What an exception says; an Error without rank and host, so that another one can name it as its cause.
+/// What an exception says; an Error without rank and host, so that another one can name it as its
+/// cause.
 std::string text_of(const std::exception_ptr& failure);
 
 /// Rank and host that Error puts in front of its text; the Runtime sets them. Rank −1: not yet known.

@@ -3,9 +3,10 @@
 
 namespace shoal {
 
-/// True in a child that fork() made while this process had a Runtime, for as long as it lives and does not
-/// exec. Such a child has no part in the run: it may compute, but what communicates throws, memory that it
-/// shares with its parent stays the parent's, and its end means nothing to the other ranks.
+/// True in a child that fork() made while this process had a Runtime, for as long as it lives and
+/// does not exec. Such a child has no part in the run: it may compute, but what communicates
+/// throws, memory that it shares with its parent stays the parent's, and its end means nothing to
+/// the other ranks.
 bool is_forked_child() noexcept;
 
 /// Throws Error in such a child. `operation`: what it wanted to do.
