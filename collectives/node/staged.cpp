@@ -1,6 +1,7 @@
 #include "node/staged.hpp"
 
 #include <algorithm>
+#include <initializer_list>
 #include <vector>
 
 #include "algorithm.hpp"
@@ -22,7 +23,9 @@ StagedAllReduce::StagedAllReduce(const Call& call, NodeControl& control)
       element_(size_of(call.type)),
       per_chunk_(static_cast<Index>(control.stage_bytes() / element_)),
       chunks_(ceil_of(call.count, per_chunk_)),
-      stream_(outgrows_caches(2 * call.bytes(), ranks_)),
+      // In place a result goes where this rank read moments before: those lines are in its cache.
+      stream_(call.in != call.out && copies_outgrow_caches(2 * call.bytes(), ranks_)),
+      straight_(!stream_ && claims_lines()),
       per_block_(static_cast<Index>(block_bytes / element_)),
       inputs_(control.pointers()) {}
 
@@ -56,21 +59,31 @@ void StagedAllReduce::copy_in(Index chunk) {
 void StagedAllReduce::reduce(Index chunk) {
   const Block mine = segment_of(length(chunk), call_.type, ranks_, me_);
   const Bytes start = offset(chunk) + static_cast<Bytes>(mine.begin) * element_;
-  for (Index at = 0; at < mine.size; at += per_block_) {
-    const Index count = std::min(per_block_, mine.size - at);
+  const Index most = straight_ ? mine.size : per_block_;
+  for (Index at = 0; at < mine.size; at += most) {
+    const Index count = std::min(most, mine.size - at);
     const Bytes begin = static_cast<Bytes>(at) * element_;
-    const Bytes bytes = static_cast<Bytes>(count) * element_;
     for (Rank rank = 0; rank < ranks_; ++rank) {
       inputs_[static_cast<std::size_t>(rank)] =
           rank == me_ ? bytes_at(call_.in, start + begin) : slot(rank, chunk, me_) + begin;
     }
-    void* const sum = block_.data();
-    reduce_elements(inputs_.data(), ranks_, &sum, 1, count, call_.type, call_.op, ranks_, false);
-    copy_piece(slot(me_, chunk, me_) + begin, sum, bytes, false);
+    std::byte* const shown = slot(me_, chunk, me_) + begin;
+    std::byte* const out = bytes_at(call_.out, start + begin);
+    const auto reduce_to = [&](std::initializer_list<void*> outputs) {
+      reduce_elements(inputs_.data(), ranks_, outputs.begin(), static_cast<int>(outputs.size()),
+                      count, call_.type, call_.op, ranks_, false);
+    };
+    if (straight_) {
+      reduce_to({shown, out});
+      continue;
+    }
+    const Bytes bytes = static_cast<Bytes>(count) * element_;
+    reduce_to({block_.data()});
+    copy_piece(shown, block_.data(), bytes, false);
     if (stream_) {
-      stream_piece(bytes_at(call_.out, start + begin), sum, bytes);
+      stream_piece(out, block_.data(), bytes);
     } else {
-      copy_piece(bytes_at(call_.out, start + begin), sum, bytes, false);
+      copy_piece(out, block_.data(), bytes, false);
     }
   }
   if (stream_) order_stream();
@@ -166,7 +179,7 @@ void staged_all_gather(const Call& call, NodeControl& control) {
   const Rank me = call.comm->rank();
   const Bytes element = size_of(call.type);
   const std::vector<Index> starts = starts_of(call.counts);
-  const bool stream = outgrows_caches(2 * call.bytes(), ranks);
+  const bool stream = copies_outgrow_caches(2 * call.bytes(), ranks);
   const Index longest = *std::max_element(call.counts.begin(), call.counts.end());
   const auto piece = static_cast<Index>(control.stage_bytes() / element);
   const Index chunks = ceil_of(longest, piece);
@@ -197,7 +210,7 @@ void staged_all_gather(const Call& call, NodeControl& control) {
 
 void staged_broadcast(const Call& call, NodeControl& control) {
   const bool root = call.comm->rank() == call.root;
-  const bool stream = outgrows_caches(call.bytes(), call.comm->size());
+  const bool stream = copies_outgrow_caches(call.bytes(), call.comm->size());
   // The others wait while the root copies the first chunk, and the root while they copy the last: a
   // quarter is short enough, and few meetings.
   constexpr Bytes least = 32 << 10;

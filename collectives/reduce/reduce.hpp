@@ -39,4 +39,11 @@ Bytes stream_threshold();
 /// `bytes`: ranks that share a core share its caches.
 bool outgrows_caches(Bytes bytes, int ranks);
 
+/// The same of results that are copied from where another rank has just made them.
+bool copies_outgrow_caches(Bytes bytes, int ranks);
+
+/// Whether writing lines that another core has read last is quickest by asking for them ahead (Intel), or
+/// by a long memcpy.
+bool claims_lines();
+
 }  // namespace shoal

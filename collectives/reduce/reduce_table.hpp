@@ -17,6 +17,8 @@ struct Table {
   /// Writes past the caches; order_stream() makes it seen before what is written later.
   void (*stream_copy)(void* to, const void* from, std::size_t bytes);
   void (*order_stream)();
+  /// Asks for the lines of `to` ahead, for who writes what others have read.
+  void (*claiming_copy)(void* to, const void* from, std::size_t bytes);
 };
 
 namespace baseline {
