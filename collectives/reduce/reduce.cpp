@@ -46,10 +46,11 @@ Bytes third_level_share() {
   return size > 0 && cores > 0 ? static_cast<Bytes>(size / cores) : 0;
 }
 
-// What passes through a stage is written a line at a time from one source, which the third level takes more
-// quickly than the memory (Sapphire Rapids, two ranks, all-reduce: 16 MiB 2.5 ms through the caches and 2.9
-// past them, 32 MiB 6.3 and 5.8).
-Bytes copy_stream_threshold() {
+// From here on the third level holds too little. Where it lies behind a mesh (Intel), results that are still
+// there cost less than those in memory: two ranks on Sapphire Rapids, all-reduce of 16 MiB in shared
+// memory 1.14 ms through the caches and 1.22 past them, by way of stages 2.5 and 2.9; of 32 MiB 2.4
+// and 2.5, 6.3 and 5.8.
+Bytes third_level_threshold() {
   if (parameter(Parameter::stream_bytes) != 0 || !claims_lines()) return stream_threshold();
   constexpr Bytes most = 48 << 20;
   static const Bytes threshold =
@@ -70,8 +71,7 @@ Bytes stream_threshold() {
   // hold, every line written is first read and later written back. Of the third level a core's share
   // counts, with a cap for virtual machines
   // (measured on Zen 5, where in the caches 4 MiB take 0.18 ms, past them 0.25; 8 MiB 0.75 and 0.69).
-  // That of Intel's large processors lies behind a mesh, no quicker to write than the memory (Sapphire
-  // Rapids: 1 MiB 0.04 ms in the second level, 0.045 past it; 2 MiB 0.14 and 0.11; 4 MiB alike).
+  // That of Intel's large processors lies behind a mesh: third_level_threshold().
   if (const Bytes measured = parameter(Parameter::stream_bytes); measured != 0) return measured;
   static const Bytes threshold = [] {
     const Bytes own = second_level();
@@ -83,11 +83,15 @@ Bytes stream_threshold() {
 }
 
 bool outgrows_caches(Bytes bytes, int ranks) {
-  return touched_on_core(bytes, ranks) >= stream_threshold();
+  const Bytes touched = touched_on_core(bytes, ranks);
+  if (touched < stream_threshold()) return false;
+  // Past the caches, too, where the inputs fit the second level if the results stay out of it (two ranks,
+  // 2 MiB: 0.114 ms, 0.14 through the caches).
+  return touched <= 2 * second_level() || touched >= third_level_threshold();
 }
 
 bool copies_outgrow_caches(Bytes bytes, int ranks) {
-  return touched_on_core(bytes, ranks) >= copy_stream_threshold();
+  return touched_on_core(bytes, ranks) >= third_level_threshold();
 }
 
 bool claims_lines() {
