@@ -30,6 +30,8 @@ constexpr Bytes segments_a_block = 4;
 // Messages under way for each peer, each way: enough to keep the wire busy while this rank waits for
 // its turn on the processor.
 constexpr std::size_t window = tcp::Stream::most;
+// From here on it is worth asking the kernel how near the peers are.
+constexpr Bytes much = 1 << 20;
 // After a peer has closed its connection: the watch knows why, and may end the run before this does.
 constexpr std::chrono::seconds grace{10};
 
@@ -180,9 +182,15 @@ Pipeline::Pipeline(const Plan& plan, const Exchange& exchange)
   cut(plan.counts);
   for (const Round& round : plan.rounds) schedule(round);
   // Staging for what is combined; what replaces lands in place.
-  Bytes longest = 0;
-  for (const Segment& segment : segments_) longest = std::max(longest, bytes(segment));
+  Bytes longest = 0, all = 0;
+  for (const Segment& segment : segments_) {
+    longest = std::max(longest, bytes(segment));
+    all += bytes(segment);
+  }
   longest = (longest + 63) / 64 * 64;
+  for (const Peer& peer : peers_) {
+    if (peer.stream != nullptr && all >= much) peer.stream->expect_much();
+  }
   const auto slots_of = [&](const Peer& peer) {
     const auto combined = std::count_if(peer.in.begin(), peer.in.end(), [&](const Incoming& in) {
       return arrivals_[in.arrival].combines;

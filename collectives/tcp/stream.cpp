@@ -9,6 +9,8 @@
 #include <cerrno>
 #include <utility>
 
+#include "tcp/near.hpp"
+
 namespace shoal::tcp {
 namespace {
 
@@ -119,6 +121,10 @@ bool Stream::progress() {
   if (sends() && may_write_) any |= write();
   if (receives() && may_read_ && !gone_) any |= read();
   return any;
+}
+
+void Stream::expect_much() noexcept {
+  if (!bounded_ && socket_ >= 0) bounded_ = bound_send_buffer(socket_);
 }
 
 short Stream::awaited() const noexcept {

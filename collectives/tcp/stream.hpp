@@ -31,6 +31,9 @@ class Stream {
   void send(const void* data, Bytes bytes) noexcept;
   void receive(void* data, Bytes bytes) noexcept;
 
+  /// For who is about to send much: bound_send_buffer().
+  void expect_much() noexcept;
+
   /// True if bytes were moved. After it has moved all that there was, a call does nothing until poll()
   /// has said that there is more.
   bool progress();
@@ -75,6 +78,7 @@ class Stream {
   int socket_ = -1;
   Queue out_, in_;
   bool may_write_ = true, may_read_ = true;
+  bool bounded_ = false;
   bool gone_ = false;
   bool length_differs_ = false;
 };
