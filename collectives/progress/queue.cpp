@@ -15,6 +15,8 @@
 #include <shoal/runtime/trace.hpp>
 #include <shoal/runtime/wait.hpp>
 
+#include "transport.hpp"
+
 namespace shoal {
 namespace {
 
@@ -27,7 +29,9 @@ bool many_threads_may_call_mpi() {
 }  // namespace
 
 WorkQueue::WorkQueue(const Communicator& comm)
-    : own_(comm.duplicate(comm.name() + " (background)")), threaded_(many_threads_may_call_mpi()) {}
+    : own_(comm.duplicate(comm.name() + " (background)")), threaded_(many_threads_may_call_mpi()) {
+  own_.extension<RunsBeside>().yes = threaded_;
+}
 
 WorkQueue::~WorkQueue() {
   {
