@@ -12,12 +12,6 @@
 
 namespace shoal {
 
-/// Whether the collectives of a communicator go on beside a computation on the same cores.
-struct RunsBeside {
-  explicit RunsBeside(const Communicator&) {}
-  bool yes = false;
-};
-
 /// Tags from here on belong to the collectives; below are the user's.
 inline constexpr int collective_tag = 16384;
 

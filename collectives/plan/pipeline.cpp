@@ -14,6 +14,7 @@
 #include <shoal/runtime/mpi_interop.hpp>
 #include <shoal/runtime/wait.hpp>
 
+#include "progress/runs_beside.hpp"
 #include "reduce/reduce.hpp"
 #include "tcp/connections.hpp"
 #include "transport.hpp"
@@ -192,8 +193,10 @@ Pipeline::Pipeline(const Plan& plan, const Exchange& exchange)
   // hosts on two cores 5 of 40 buckets of gradients were summed during the backward pass, 32 without
   // the bound.
   const bool bound = all >= much && !exchange.comm->extension<RunsBeside>().yes;
-  for (const Peer& peer : peers_) {
-    if (peer.stream != nullptr && bound) peer.stream->expect_much();
+  if (bound) {
+    for (const Peer& peer : peers_) {
+      if (peer.stream != nullptr) peer.stream->expect_much();
+    }
   }
   const auto slots_of = [&](const Peer& peer) {
     const auto combined = std::count_if(peer.in.begin(), peer.in.end(), [&](const Incoming& in) {

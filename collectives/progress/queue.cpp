@@ -15,7 +15,7 @@
 #include <shoal/runtime/trace.hpp>
 #include <shoal/runtime/wait.hpp>
 
-#include "transport.hpp"
+#include "progress/runs_beside.hpp"
 
 namespace shoal {
 namespace {

@@ -69,8 +69,8 @@ Bytes touched_on_core(Bytes bytes, int ranks) {
 Bytes stream_threshold() {
   // Written into the caches, a result is soon read from there; but once a call touches more than they
   // hold, every line written is first read and later written back. Of the third level a core's share
-  // counts, with a cap for virtual machines
-  // (measured on Zen 5, where in the caches 4 MiB take 0.18 ms, past them 0.25; 8 MiB 0.75 and 0.69).
+  // counts, with a cap for virtual machines (measured on Zen 5: in the caches 4 MiB take 0.18 ms, past
+  // them 0.25; 8 MiB 0.75 and 0.69).
   // That of Intel's large processors lies behind a mesh: third_level_threshold().
   if (const Bytes measured = parameter(Parameter::stream_bytes); measured != 0) return measured;
   static const Bytes threshold = [] {

@@ -164,14 +164,21 @@ struct Product {
   static constexpr bool averages = false;
 };
 
+#if defined(__x86_64__)
+// Copies the usual way up to the first whole line of `out`, if there is one, and says how much that was.
+std::size_t copy_to_line(char* out, const char* in, std::size_t bytes) {
+  const std::size_t before = -reinterpret_cast<std::uintptr_t>(out) % 64;
+  const std::size_t at = before < bytes ? before : bytes;
+  __builtin_memcpy(out, in, at);
+  return at;
+}
+#endif
+
 void stream_copy(void* to, const void* from, std::size_t bytes) {
 #if defined(__x86_64__)
   auto* out = static_cast<char*>(to);
   const auto* in = static_cast<const char*>(from);
-  // Up to the first whole line the usual way.
-  const std::size_t before = -reinterpret_cast<std::uintptr_t>(out) % 64;
-  std::size_t at = before < bytes ? before : bytes;
-  __builtin_memcpy(out, in, at);
+  std::size_t at = copy_to_line(out, in, bytes);
 #if defined(__AVX512F__)
   for (; at + 64 <= bytes; at += 64) {
     _mm512_stream_si512(reinterpret_cast<__m512i*>(out + at), _mm512_loadu_si512(in + at));
@@ -209,10 +216,7 @@ void claiming_copy(void* to, const void* from, std::size_t bytes) {
 #if defined(__x86_64__)
   auto* out = static_cast<char*>(to);
   const auto* in = static_cast<const char*>(from);
-  // Up to the first whole line the usual way.
-  const std::size_t before = -reinterpret_cast<std::uintptr_t>(out) % 64;
-  std::size_t at = before < bytes ? before : bytes;
-  __builtin_memcpy(out, in, at);
+  std::size_t at = copy_to_line(out, in, bytes);
   constexpr std::size_t ahead = lines_ahead * 64;
   for (; at + 64 <= bytes; at += 64) {
     if (at + ahead < bytes) claim_line(out + at + ahead);
