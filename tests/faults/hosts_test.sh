@@ -96,7 +96,7 @@ lost='rank 2 on h2 is silent.* ranks? 0.* waited in'
 
 # In training.
 start cut.log -- train "$model" --max-iters 1000000 --checkpoint-interval 50 --out-dir cut
-cut_in_the_middle '\] step +[0-9]'
+cut_in_the_middle '\] step +[0-9]+ +loss'
 all_ends
 says_once "$lost [a-z_]+ #[0-9]+ over [a-z]+"
 accepts '^$' "$shoal" lab heal h2 --name "$lab"
@@ -111,7 +111,7 @@ accepts '^$' "$shoal" lab heal h2 --name "$lab"
 # A training that may start again goes on without the host, from its checkpoint.
 start restart.log --restarts 1 -- train "$model" --max-iters 3000 --checkpoint-interval 20 --out-dir restart
 wait_until 'ls -d restart/step-* >/dev/null 2>&1' || fail "no checkpoint: $(cat restart.log)"
-cut_in_the_middle '\] step +[0-9]'
+cut_in_the_middle '\] step +[0-9]+ +loss'
 wait_until "grep -q 'starting again' restart.log" || fail "does not start again: $(cat restart.log)"
 wait_until "! kill -0 $job 2>/dev/null" || wait_until "! kill -0 $job 2>/dev/null" ||
   fail "the second run does not end: $(cat restart.log)"

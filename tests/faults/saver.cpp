@@ -51,7 +51,10 @@ int run(Runtime& runtime, const std::string& fate, const fs::path& out, bool asy
     if (last && steps == 4) {
       if (fate == "hang") std::this_thread::sleep_for(1h);
       if (fate == "stop") std::raise(SIGSTOP);
-      if (fate == "kill") std::raise(SIGKILL);
+      if (fate == "kill") {
+        std::this_thread::sleep_for(500ms);  // the others have come to where they wait
+        std::raise(SIGKILL);
+      }
     }
     if (world.rank() != 0 || fate != "blocked") return;
     // No folder can be made where a file stands, whoever asks.
