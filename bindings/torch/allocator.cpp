@@ -3,6 +3,7 @@
 #include <c10/core/CPUAllocator.h>
 
 #include <atomic>
+#include <cstring>
 #include <map>
 #include <mutex>
 
@@ -75,7 +76,18 @@ class SharedAllocator final : public c10::Allocator {
  public:
   explicit SharedAllocator(c10::Allocator* rest) : rest_(rest) { rest_deleter_ = rest->raw_deleter(); }
 
-  c10::DataPtr allocate(std::size_t bytes) const override {
+  // It was const up to 2.2: whichever the base has, one of the two is it.
+  c10::DataPtr allocate(std::size_t bytes) const { return shared_or_not(bytes); }
+  c10::DataPtr allocate(std::size_t bytes) { return shared_or_not(bytes); }
+  // Of the base from 2.3 on.
+  void copy_data(void* to, const void* from, std::size_t bytes) const { std::memcpy(to, from, bytes); }
+
+  c10::DeleterFnPtr raw_deleter() const override { return &release; }
+
+  static inline std::atomic<Bytes> at_least{0};
+
+ private:
+  c10::DataPtr shared_or_not(std::size_t bytes) const {
     void* block = nullptr;
     if (bytes >= at_least.load(std::memory_order_relaxed) && Session::alive()) {
       block = blocks().take(bytes);
@@ -84,11 +96,6 @@ class SharedAllocator final : public c10::Allocator {
     return {block, block, &release, c10::Device(c10::DeviceType::CPU)};
   }
 
-  c10::DeleterFnPtr raw_deleter() const override { return &release; }
-
-  static inline std::atomic<Bytes> at_least{0};
-
- private:
   static void release(void* block) {
     if (node_memory::locate(block).has_value() || !Session::alive()) {
       if (blocks().give_back(block)) return;

@@ -21,19 +21,6 @@ constexpr Bytes urgent_bytes = 1 << 20;
 
 }  // namespace
 
-// What is to be done, and what to say of it.
-struct ProcessGroupShoal::Call {
-  const char* name;
-  c10d::OpType type;
-  const char* title;  // for the profiler
-  Tensors inputs;     // kept until it is done
-  std::vector<Tensors> results;
-  Milliseconds timeout{0};
-  Bytes bytes = 0;
-  std::function<void(const Communicator&)> body;
-  std::function<void()> after = nullptr;  // in the order of the body, but not the group's failure
-};
-
 ProcessGroupShoal::ProcessGroupShoal(std::shared_ptr<Lane> lane)
     : Base(lane->rank(), lane->size()), lane_(std::move(lane)) {}
 

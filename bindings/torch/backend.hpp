@@ -2,10 +2,11 @@
 //
 // What differs between releases of PyTorch is here, in tensors.cpp (PREMUL_SUM) and in
 // shoal_torch/__init__.py: a backend is a c10d::ProcessGroup up to 1.13 and a c10d::Backend
-// from 2.0 on, with the same functions.
+// from 2.0 on, with the same functions and two more (coalesced.cpp).
 #pragma once
 
 #include <torch/csrc/distributed/c10d/ProcessGroup.hpp>
+#include <torch/version.h>
 #if TORCH_VERSION_MAJOR >= 2
 #include <torch/csrc/distributed/c10d/Backend.hpp>
 #endif
@@ -65,11 +66,29 @@ class ProcessGroupShoal : public Base {
   TorchWork recvAnysource(Tensors& tensors, int tag) override;
   TorchWork barrier(const c10d::BarrierOptions& options) override;
 
+#if TORCH_VERSION_MAJOR >= 2
+  TorchWork allgather_into_tensor_coalesced(Tensors& outputs, Tensors& inputs,
+                                            const c10d::AllgatherOptions& options) override;
+  TorchWork reduce_scatter_tensor_coalesced(Tensors& outputs, Tensors& inputs,
+                                            const c10d::ReduceScatterOptions& options) override;
+#endif
+
   void setSequenceNumberForGroup() override {}
   std::uint64_t getSequenceNumberForGroup() override { return calls_; }
 
  private:
-  struct Call;
+  // What is to be done, and what to say of it.
+  struct Call {
+    const char* name;
+    c10d::OpType type;
+    const char* title;  // for the profiler
+    Tensors inputs;     // kept until it is done
+    std::vector<Tensors> results;
+    Milliseconds timeout{0};
+    Bytes bytes = 0;
+    std::function<void(const Communicator&)> body;
+    std::function<void()> after = nullptr;  // in the order of the body, but not the group's failure
+  };
   TorchWork start(Call call);
   TorchWork start_message(Call call, bool sends, std::optional<Rank> partner, int tag);
 

@@ -1,5 +1,7 @@
 #include "tensors.hpp"
 
+#include <torch/version.h>
+
 #include <numeric>
 #include <utility>
 

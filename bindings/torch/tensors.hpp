@@ -2,6 +2,7 @@
 // one piece of memory.
 #pragma once
 
+#include <ATen/ATen.h>
 #include <torch/csrc/distributed/c10d/Types.hpp>
 
 #include <cstdint>

@@ -1,5 +1,6 @@
 #include "work.hpp"
 
+#include <ATen/core/grad_mode.h>
 #include <ATen/core/ivalue.h>
 #include <ATen/core/jit_type.h>
 

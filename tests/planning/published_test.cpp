@@ -188,5 +188,31 @@ TEST(Published, CloudMatrixCombine) {
   EXPECT_NEAR(seconds, 118e-6, 0.25 * 118e-6);
 }
 
+// GPT-2 124M on one H200 in PyTorch 2.11, compiled, by bench/reference/gpu.py, whose products and copies
+// the profile is from. No step was used for it.
+TEST(Published, OneGpu) {
+  struct Row {
+    const char* type;
+    Index batch, sequence;
+    double milliseconds;
+  };
+  const Row rows[] = {{"bf16", 16, 1024, 31.5}, {"fp32", 16, 1024, 289}, {"fp32", 4, 512, 41.9}};
+  const Prices prices(find_cluster("h200-measured"));
+  for (const Row& row : rows) {
+    Workload work;
+    work.type = row.type;
+    work.batch = row.batch;
+    work.sequence = row.sequence;
+    Layout layout;
+    layout.micro_batch = row.batch;
+    const Estimate made =
+        estimate(find_model("gpt2"), find_software("megatron-core"), prices, work, layout);
+    std::printf("%s, %ld x %ld tokens: predicted %.1f, measured %.1f ms\n", row.type,
+                static_cast<long>(row.batch), static_cast<long>(row.sequence), made.seconds * 1e3,
+                row.milliseconds);
+    EXPECT_NEAR(made.seconds * 1e3, row.milliseconds, 0.27 * row.milliseconds);
+  }
+}
+
 }  // namespace
 }  // namespace shoal::planning

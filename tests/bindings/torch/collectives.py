@@ -110,7 +110,8 @@ def test_premultiplied_sums():
     """NCCL's operation: each rank's tensor times its factor, then the sum."""
     for dtype in FLOATS:
         for factor in (0.5, torch.tensor(0.5), torch.tensor([0.5], dtype=dtype)):
-            op = dist._make_nccl_premul_sum(factor if isinstance(factor, float) else [factor])
+            listed = torch.is_tensor(factor) and torch.__version__.startswith("1.")
+            op = dist._make_nccl_premul_sum([factor] if listed else factor)
             x = fresh((5, 3), dtype)
             wanted = combined([tensor.double() / 2 for tensor in all_of(x)], ReduceOp.SUM).to(dtype)
             y = x.clone()
