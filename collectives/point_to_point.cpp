@@ -1,12 +1,15 @@
 #include <shoal/collectives/point_to_point.hpp>
 
+#include <memory>
 #include <string>
+#include <utility>
 
 #include <shoal/runtime/error.hpp>
 #include <shoal/runtime/flight_recorder.hpp>
 #include <shoal/runtime/forked.hpp>
 #include <shoal/runtime/trace.hpp>
 
+#include "progress/mail.hpp"
 #include "transport.hpp"
 
 namespace shoal {
@@ -41,6 +44,24 @@ flight::Call record_of(const char* operation, Index count, DType type, Rank peer
 }
 
 }  // namespace
+
+Work start_send(const Communicator& comm, const void* data, Index count, DType type, Rank to,
+                int tag) {
+  const Bytes bytes = checked_bytes(comm, "send", data, count, type, to, tag);
+  auto letter = std::make_shared<Letter>(comm, "send", count, type, to);
+  letter->messages.send(data, bytes, to, tag);
+  comm.extension<Mail>().add(letter);
+  return Work(std::move(letter));
+}
+
+Work start_receive(const Communicator& comm, void* data, Index count, DType type, Rank from,
+                   int tag) {
+  const Bytes bytes = checked_bytes(comm, "receive", data, count, type, from, tag);
+  auto letter = std::make_shared<Letter>(comm, "receive", count, type, from);
+  letter->messages.receive(data, bytes, from, tag);
+  comm.extension<Mail>().add(letter);
+  return Work(std::move(letter));
+}
 
 void send(const Communicator& comm, const void* data, Index count, DType type, Rank to, int tag) {
   const Bytes bytes = checked_bytes(comm, "send", data, count, type, to, tag);

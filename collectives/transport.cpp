@@ -18,6 +18,12 @@ std::string name_of_rank(const Communicator& comm, Rank rank) {
   return "rank " + std::to_string(rank) + " on " + comm.host_of(rank);
 }
 
+bool many_threads_may_call_mpi() {
+  int level = MPI_THREAD_SINGLE;
+  MPI_Query_thread(&level);
+  return level >= MPI_THREAD_MULTIPLE;
+}
+
 void wait_for(MPI_Request& request, const std::string& operation, const std::string& whom) {
   Waiter waiter;
   for (;;) {
@@ -54,45 +60,56 @@ void Messages::receive(void* data, Bytes bytes, Rank from, int tag) {
   } while (at < bytes);
 }
 
+// Whether that one is.
+bool Messages::complete(Pending& pending) {
+  const auto length_differs = [&] {
+    return Error(std::string(operation_) + " over " + comm_.name(),
+                 name_of_rank(comm_, pending.peer) + " sent a message of another length than the " +
+                     std::to_string(pending.expected) + " bytes expected",
+                 "pass the same counts on all ranks");
+  };
+  MPI_Status status;
+  int done = 0;
+  const int code = MPI_Test(&pending.request, &done, &status);
+  if (code != MPI_SUCCESS) {
+    int error_class = 0;
+    MPI_Error_class(code, &error_class);
+    pending.request = MPI_REQUEST_NULL;
+    if (error_class == MPI_ERR_TRUNCATE) throw length_differs();
+    check_mpi(code, operation_);
+  }
+  if (!done) return false;
+  if (pending.expected >= 0) {
+    int count = 0;
+    MPI_Get_count(&status, MPI_BYTE, &count);
+    if (count != pending.expected) throw length_differs();
+  }
+  return true;
+}
+
+bool Messages::test() {
+  while (!pending_.empty() && complete(pending_.back())) pending_.pop_back();
+  return pending_.empty();
+}
+
 void Messages::wait() {
-  const std::string operation = operation_;
   while (!pending_.empty()) {
     Pending& next = pending_.back();
     const Rank peer = next.peer;
-    const auto length_differs = [&] {
-      return Error(operation + " over " + comm_.name(),
-                   name_of_rank(comm_, peer) + " sent a message of another length than the " +
-                       std::to_string(next.expected) + " bytes expected",
-                   "pass the same counts on all ranks");
-    };
     Waiter waiter;
-    MPI_Status status;
-    for (int done = 0; !done;) {
-      const int code = MPI_Test(&next.request, &done, &status);
-      if (code != MPI_SUCCESS) {
-        int error_class = 0;
-        MPI_Error_class(code, &error_class);
-        const Error error = length_differs();
-        next.request = MPI_REQUEST_NULL;
-        if (error_class == MPI_ERR_TRUNCATE) throw error;
-        check_mpi(code, operation_);
-      }
-      if (!done) {
-        waiter.pause([&] {
-          return Waiter::Late{operation + " over " + comm_.name(), name_of_rank(comm_, peer)};
-        });
-      }
-    }
-    if (next.expected >= 0) {
-      int count = 0;
-      MPI_Get_count(&status, MPI_BYTE, &count);
-      if (count != next.expected) throw length_differs();
+    while (!complete(next)) {
+      waiter.pause([&] {
+        return Waiter::Late{std::string(operation_) + " over " + comm_.name(),
+                            name_of_rank(comm_, peer)};
+      });
     }
     pending_.pop_back();
   }
 }
 
-Messages::~Messages() {
+Messages::~Messages() { cancel(); }
+
+void Messages::cancel() noexcept {
   int finalized = 0;
   MPI_Finalized(&finalized);
   if (finalized) return;
@@ -101,6 +118,7 @@ Messages::~Messages() {
     MPI_Cancel(&pending.request);
     MPI_Request_free(&pending.request);
   }
+  pending_.clear();
 }
 
 }  // namespace shoal

@@ -34,6 +34,9 @@ void complete(MPI_Request& request, std::unique_ptr<T>& memory, const std::strin
   }
 }
 
+/// Whether a thread of ours may call MPI beside the others (MPI_THREAD_MULTIPLE).
+bool many_threads_may_call_mpi();
+
 /// Messages under way. Each is posted at once; wait() completes all. What is still under way when an
 /// exception unwinds is cancelled, so that MPI does not write into memory that is gone.
 class Messages {
@@ -45,8 +48,12 @@ class Messages {
 
   void send(const void* data, Bytes bytes, Rank to, int tag = collective_tag);
   void receive(void* data, Bytes bytes, Rank from, int tag = collective_tag);
+  /// True once all are complete; does not wait. Throws Error as wait() does, but for the deadline.
+  bool test();
   /// Throws Error at the deadline, or if a message has another length than expected.
   void wait();
+  /// Ends those under way, as the destructor does.
+  void cancel() noexcept;
 
  private:
   struct Pending {
@@ -54,6 +61,7 @@ class Messages {
     Rank peer;
     int expected;  // bytes to receive; -1: a send
   };
+  bool complete(Pending& pending);
   const Communicator& comm_;
   const char* operation_;
   std::vector<Pending> pending_;

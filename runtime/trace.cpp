@@ -15,6 +15,7 @@ struct Event {
   std::int64_t duration_ns;
   Bytes bytes;
   Category category;
+  bool message = false;  // one of several that may be under way at a time
 };
 
 struct Recorder {
@@ -36,12 +37,6 @@ std::atomic<std::int64_t> communication_ns{0};
 thread_local int communication_depth = 0;
 thread_local bool beside = false;
 
-std::int64_t now_ns() noexcept {
-  return std::chrono::duration_cast<std::chrono::nanoseconds>(
-             std::chrono::steady_clock::now().time_since_epoch())
-      .count();
-}
-
 const char* track_name(Category category) {
   switch (category) {
     case Category::compute: return "compute";
@@ -52,7 +47,20 @@ const char* track_name(Category category) {
   return "?";
 }
 
+void keep(const Event& event) noexcept {
+  if (!active.load(std::memory_order_relaxed)) return;
+  Recorder& to = recorder();
+  const std::lock_guard lock(to.mutex);
+  if (to.events.size() < most_events) to.events.push_back(event);
+}
+
 }  // namespace
+
+std::int64_t now_ns() noexcept {
+  return std::chrono::duration_cast<std::chrono::nanoseconds>(
+             std::chrono::steady_clock::now().time_since_epoch())
+      .count();
+}
 
 Span::Span(const char* name, Category category, Bytes bytes) noexcept
     : name_(name), start_ns_(0), bytes_(bytes), category_(category) {
@@ -73,12 +81,11 @@ Span::~Span() {
       communication_ns.fetch_add(duration, std::memory_order_relaxed);
     }
   }
-  if (!active.load(std::memory_order_relaxed)) return;
-  Recorder& to = recorder();
-  const std::lock_guard lock(to.mutex);
-  if (to.events.size() < most_events) {
-    to.events.push_back({name_, start_ns_, duration, bytes_, category_});
-  }
+  keep({name_, start_ns_, duration, bytes_, category_});
+}
+
+void record_message(const char* name, std::int64_t start_ns, Bytes bytes) noexcept {
+  keep({name, start_ns, now_ns() - start_ns, bytes, Category::overlapped, true});
 }
 
 bool recording() noexcept { return active.load(std::memory_order_relaxed); }
@@ -112,7 +119,23 @@ std::string events_json(int rank) {
                          R"({"ph":"M","name":"thread_name","pid":%d,"tid":%d,"args":{"name":"%s"}})",
                          rank, static_cast<int>(category), track_name(category)));
   }
+  std::size_t number = 0;
   for (const Event& event : from.events) {
+    ++number;
+    if (event.message) {
+      // Asynchronous events, which a viewer puts beside each other.
+      const double start = static_cast<double>(event.start_ns - from.origin_ns) * 1e-3;
+      append(std::snprintf(
+          line, sizeof line,
+          R"({"ph":"b","name":"%s","cat":"message","id":%zu,"pid":%d,"tid":%d,"ts":%.3f,"args":{"bytes":%zu}})",
+          event.name, number, rank, static_cast<int>(event.category), start, event.bytes));
+      append(std::snprintf(
+          line, sizeof line,
+          R"({"ph":"e","name":"%s","cat":"message","id":%zu,"pid":%d,"tid":%d,"ts":%.3f})",
+          event.name, number, rank, static_cast<int>(event.category),
+          start + static_cast<double>(event.duration_ns) * 1e-3));
+      continue;
+    }
     append(std::snprintf(
         line, sizeof line,
         R"({"ph":"X","name":"%s","cat":"%s","pid":%d,"tid":%d,"ts":%.3f,"dur":%.3f,"args":{"bytes":%zu}})",

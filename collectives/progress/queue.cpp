@@ -1,7 +1,5 @@
 #include "progress/queue.hpp"
 
-#include <mpi.h>
-
 #include <algorithm>
 #include <chrono>
 #include <string>
@@ -9,24 +7,14 @@
 #include <utility>
 
 #include <shoal/runtime/error.hpp>
-#include <shoal/runtime/forked.hpp>
-#include <shoal/runtime/log.hpp>
 #include <shoal/runtime/signals_held.hpp>
 #include <shoal/runtime/trace.hpp>
 #include <shoal/runtime/wait.hpp>
 
 #include "progress/runs_beside.hpp"
+#include "transport.hpp"
 
 namespace shoal {
-namespace {
-
-bool many_threads_may_call_mpi() {
-  int level = MPI_THREAD_SINGLE;
-  MPI_Query_thread(&level);
-  return level >= MPI_THREAD_MULTIPLE;
-}
-
-}  // namespace
 
 WorkQueue::WorkQueue(const Communicator& comm)
     : own_(comm.duplicate(comm.name() + " (background)")), threaded_(many_threads_may_call_mpi()) {
@@ -69,7 +57,7 @@ void WorkQueue::start_thread() {
 void WorkQueue::push(const std::shared_ptr<Work::State>& work) {
   {
     const Lock lock(mutex_);
-    work->queue = this;
+    work->runner = this;
     work->failure = nullptr;
     work->done.store(false, std::memory_order_relaxed);
     waiting_.push_back(work);
@@ -159,53 +147,6 @@ void WorkQueue::take_back(Work::State& work) noexcept {
                                   [&](const auto& other) { return other.get() == &work; });
   drop_from(place);
   while (!work.done.load(std::memory_order_relaxed)) changed_.wait(lock);
-}
-
-Work::Work() noexcept = default;
-Work::Work(std::shared_ptr<State> state) noexcept : state_(std::move(state)) {}
-Work::Work(Work&&) noexcept = default;
-
-Work& Work::operator=(Work&& other) noexcept {
-  if (this != &other) {
-    let_go();
-    state_ = std::move(other.state_);
-    took_ = other.took_;
-  }
-  return *this;
-}
-
-Work::~Work() { let_go(); }
-
-void Work::let_go() noexcept {
-  const std::shared_ptr<State> state = std::exchange(state_, nullptr);
-  if (!state) return;
-  // A communicator that has gone has done its work: the queue is touched only before.
-  const bool done = state->done.load(std::memory_order_acquire);
-  if (!done && is_forked_child()) return;  // the parent's thread does it, for the parent
-  if (!done && std::uncaught_exceptions() > 0) return state->queue->take_back(*state);
-  try {
-    if (!done) state->queue->finish(*state);
-    if (state->failure && std::uncaught_exceptions() == 0) log::error(text_of(state->failure));
-  } catch (...) {
-    // It is done, and there is nobody to tell.
-  }
-}
-
-bool Work::test() {
-  if (!state_) return true;
-  require_own_process("test of a collective");
-  if (!state_->done.load(std::memory_order_acquire) && !state_->queue->test(*state_)) return false;
-  wait();
-  return true;
-}
-
-void Work::wait() {
-  if (state_) require_own_process("wait for a collective");
-  const std::shared_ptr<State> state = std::exchange(state_, nullptr);
-  if (!state) return;
-  if (!state->done.load(std::memory_order_acquire)) state->queue->finish(*state);
-  took_ = state->took;
-  if (state->failure) std::rethrow_exception(state->failure);
 }
 
 }  // namespace shoal

@@ -6,7 +6,6 @@
 #include <condition_variable>
 #include <deque>
 #include <exception>
-#include <functional>
 #include <memory>
 #include <mutex>
 #include <thread>
@@ -14,37 +13,26 @@
 #include <shoal/collectives/work.hpp>
 #include <shoal/runtime/communicator.hpp>
 
+#include "progress/runner.hpp"
+
 namespace shoal {
 
-class WorkQueue;
-
-/// A collective in a queue.
-struct Work::State {
-  WorkQueue* queue = nullptr;  ///< where it waits; not to be touched once done
-  std::function<void(const Communicator&)> body;  ///< the blocking call, on the queue's communicator
-  std::atomic<bool> done{true};
-  std::exception_ptr failure;  ///< read once done
-  Seconds took{0};             ///< in the body; read once done
-};
-
 /// Runs bodies one after the other, in the order of push(), on a communicator of its own.
-class WorkQueue {
+class WorkQueue final : public WorkRunner {
  public:
   /// Collective: duplicates `comm`.
   explicit WorkQueue(const Communicator& comm);
-  WorkQueue(const WorkQueue&) = delete;
-  WorkQueue& operator=(const WorkQueue&) = delete;
   /// Waits for what is left.
-  ~WorkQueue();
+  ~WorkQueue() override;
 
   void push(const std::shared_ptr<Work::State>& work);
   /// Returns once `work` is done. Lends a hand where the thread is not at it.
-  void finish(Work::State& work);
+  void finish(Work::State& work) override;
   /// False if the thread will do it; else it is done here.
-  bool test(Work::State& work);
+  bool test(Work::State& work) override;
   /// Takes `work` and all behind it back, if it has not begun; otherwise makes it end soon, and waits
   /// for that.
-  void take_back(Work::State& work) noexcept;
+  void take_back(Work::State& work) noexcept override;
 
  private:
   using Lock = std::unique_lock<std::mutex>;

@@ -1,6 +1,7 @@
 // Messages between two ranks.
 #pragma once
 
+#include <shoal/collectives/work.hpp>
 #include <shoal/runtime/communicator.hpp>
 #include <shoal/runtime/dtype.hpp>
 #include <shoal/runtime/units.hpp>
@@ -24,5 +25,15 @@ void receive(const Communicator& comm, void* data, Index count, DType type, Rank
 /// Both at once: cannot deadlock, in whatever order ranks pair up.
 void send_receive(const Communicator& comm, const void* out_data, Index out_count, Rank to,
                   void* in_data, Index in_count, Rank from, DType type, int tag = 0);
+
+/// The same while the program computes. The message is on its way from the call on: whatever the
+/// order in which two ranks start their messages to each other and wait for them, neither blocks
+/// the other. Not collective. `data` belongs to the message, and `comm` must stay, until the Work
+/// is done; a receive that fails, or a message of another length, throws when it is waited for.
+/// Where MPI lets only one thread call it, messages move when one is waited for.
+Work start_send(const Communicator& comm, const void* data, Index count, DType type, Rank to,
+                int tag = 0);
+Work start_receive(const Communicator& comm, void* data, Index count, DType type, Rank from,
+                   int tag = 0);
 
 }  // namespace shoal

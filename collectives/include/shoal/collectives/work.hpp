@@ -1,4 +1,4 @@
-// A collective under way.
+// A collective or a message under way.
 #pragma once
 
 #include <memory>
@@ -7,9 +7,9 @@
 
 namespace shoal {
 
-/// What a non-blocking call (nonblocking.hpp) returns. Its buffers belong to the collective until it
-/// is done. Works may be waited for in any order, or all be left to their destructors. Movable, not
-/// copyable; one thread at a time may use it.
+/// What a non-blocking call (nonblocking.hpp, point_to_point.hpp) returns. Its buffers belong to it
+/// until it is done. Works may be waited for in any order, or all be left to their destructors.
+/// Movable, not copyable; one thread at a time may use it.
 class Work {
  public:
   struct State;

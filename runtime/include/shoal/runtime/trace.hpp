@@ -38,6 +38,12 @@ Seconds communication_time() noexcept;
 /// From now on communication spans of the calling thread are `overlapped`.
 void work_beside() noexcept;
 
+/// The clock of the trace, in nanoseconds.
+std::int64_t now_ns() noexcept;
+/// Records a message that was under way from `start_ns` (of now_ns()) until now, beside whatever
+/// the rank did meanwhile: those overlap. `name` must be a string literal.
+void record_message(const char* name, std::int64_t start_ns, Bytes bytes) noexcept;
+
 /// This rank's events so far as Chrome trace-event objects, comma separated, with `rank` as process
 /// id; times relative to `start()`.
 std::string events_json(int rank);
