@@ -20,9 +20,13 @@ std::string_view trimmed(std::string_view text) {
 }
 
 // tp neighbours exchange the most, so they are the innermost axis: next to each other on a node.
-MeshShape with_tp_innermost(MeshShape shape) {
-  std::stable_partition(shape.axes.begin(), shape.axes.end(),
-                        [](const MeshShape::Axis& axis) { return axis.name != "tp"; });
+// Stages of a pipeline exchange the least, so they are the outermost: between nodes.
+MeshShape in_placement_order(MeshShape shape) {
+  const auto depth = [](const MeshShape::Axis& axis) {
+    return axis.name == "pp" ? 0 : axis.name == "tp" ? 2 : 1;
+  };
+  std::stable_sort(shape.axes.begin(), shape.axes.end(),
+                   [&](const auto& a, const auto& b) { return depth(a) < depth(b); });
   return shape;
 }
 
@@ -51,8 +55,8 @@ MeshShape MeshShape::parse(std::string_view text) {
     }
     const std::string name(trimmed(part.substr(0, equals)));
     const std::string_view number = trimmed(part.substr(equals + 1));
-    if (name != "dp" && name != "tp") {
-      reject(text, "unknown axis '" + name + "' (the axes are dp and tp)");
+    if (name != "dp" && name != "tp" && name != "pp") {
+      reject(text, "unknown axis '" + name + "' (the axes are dp, tp and pp)");
     }
     int size = 0;
     const auto [end, error] = std::from_chars(number.data(), number.data() + number.size(), size);
@@ -92,7 +96,7 @@ std::string MeshShape::text() const {
 }
 
 Mesh::Mesh(const Communicator& world, const MeshShape& shape)
-    : shape_(with_tp_innermost(shape)),
+    : shape_(in_placement_order(shape)),
       all_([&]() -> Communicator {
         if (shape.size() != world.size()) {
           throw UsageError("mesh " + shape.text(),

@@ -17,6 +17,7 @@ TEST(MeshShape, ParsesAndPrints) {
   EXPECT_EQ(shape.size_of("tp"), 4);
   EXPECT_EQ(shape.size_of("pp"), 1);
   EXPECT_EQ(shape.text(), "dp=2,tp=4");
+  EXPECT_EQ(MeshShape::parse("dp=2,pp=4,tp=2").size_of("pp"), 4);
 }
 
 TEST(MeshShape, RefusesNonsense) {
@@ -45,6 +46,17 @@ TEST(Mesh, EveryFactorisationCoversTheWorld) {
 TEST(Mesh, TpIsInnermostHoweverItIsWritten) {
   const Mesh mesh(world(), {{{"tp", world().size()}, {"dp", 1}}});
   EXPECT_EQ(mesh.shape().axes.back().name, "tp");
+}
+
+TEST(Mesh, StagesAreOutermostHoweverTheyAreWritten) {
+  for (int pp = 1; pp <= world().size(); ++pp) {
+    if (world().size() % pp != 0) continue;
+    const int dp = world().size() / pp;
+    const Mesh mesh(world(), {{{"dp", dp}, {"tp", 1}, {"pp", pp}}});
+    EXPECT_EQ(mesh.shape().axes.front().name, "pp");
+    EXPECT_EQ(mesh.coordinate("pp") * dp + mesh.coordinate("dp"), mesh.all().rank());
+    EXPECT_EQ(mesh.axis("pp").size(), pp);
+  }
 }
 
 TEST(Mesh, RefusesAShapeThatDoesNotMultiplyToTheRanks) {

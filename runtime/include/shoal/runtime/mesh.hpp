@@ -18,7 +18,8 @@ struct MeshShape {
   };
   std::vector<Axis> axes;
 
-  /// From text like "dp=2,tp=4". Throws UsageError that says what is wrong with it.
+  /// From text like "dp=2,tp=4", of dp, tp and pp. Throws UsageError that says what is wrong with
+  /// it.
   static MeshShape parse(std::string_view text);
   /// Product of the lengths: the number of ranks it needs.
   int size() const noexcept;
@@ -28,9 +29,10 @@ struct MeshShape {
   std::string text() const;
 };
 
-/// The ranks of a communicator as a grid with named axes. Ranks are numbered anew so that those that
-/// differ only in tp are neighbours, on the same node wherever they fit; then come the other axes in
-/// the order they were written.
+/// The ranks of a communicator as a grid with named axes. Ranks are numbered anew so that those
+/// that differ only in tp are neighbours, on the same node wherever they fit; then come the other
+/// axes in the order they were written, the last one closest; and pp, whose ranks exchange the
+/// least, comes outermost, so that it is what passes between nodes.
 class Mesh {
  public:
   /// Collective over `world`. Throws UsageError if the shape does not multiply to the rank count.
