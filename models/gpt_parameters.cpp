@@ -17,9 +17,14 @@ class Collector {
  public:
   Collector(int tp_size, int tp_rank) : tp_size_(tp_size), tp_rank_(tp_rank) {}
 
+  /// Whether the parameters that follow are of this stage: the others are only counted.
+  void here(bool yes) { here_ = yes; }
   /// A parameter that is divided along `sharded_dim`, or whole if that is −1.
   void add(Index* offset, std::string name, Shape global, int sharded_dim, bool decay) {
+    const Index number = next_++;
+    if (!here_) return;
     Parameter parameter;
+    parameter.number = number;
     parameter.name = std::move(name);
     parameter.global = global;
     parameter.sharded = sharded_dim >= 0;
@@ -65,6 +70,8 @@ class Collector {
   };
   int tp_size_;
   int tp_rank_;
+  bool here_ = true;
+  Index next_ = 0;  // number of the next parameter in the whole model
   std::vector<Entry> entries_;
 };
 
@@ -94,20 +101,27 @@ void for_each_run(const Parameter& parameter,
 
 }  // namespace
 
-ParameterLayout lay_out_parameters(const GptConfig& config, int tp_size, int tp_rank) {
+ParameterLayout lay_out_parameters(const GptConfig& config, const Stage& stage, int tp_size,
+                                   int tp_rank) {
   const Index c = config.width;
   const Index head_dim = c / config.heads;
   ParameterLayout layout;
-  layout.blocks.assign(static_cast<std::size_t>(config.layers),
+  layout.blocks.assign(static_cast<std::size_t>(stage.layers.size),
                        {-1, -1, -1, -1, -1, -1, -1, -1, -1, -1, -1, -1});
   Collector collect(tp_size, tp_rank);
   constexpr int whole = -1;
 
+  collect.here(stage.last());
   collect.add(&layout.token_embedding, "transformer.wte.weight", {config.vocabulary, c}, 0, true);
+  collect.here(stage.first());
   collect.add(&layout.position_embedding, "transformer.wpe.weight", {config.block_size, c}, whole,
               true);
   for (Index layer = 0; layer < config.layers; ++layer) {
-    BlockOffsets& at = layout.blocks[static_cast<std::size_t>(layer)];
+    const Index own = layer - stage.layers.begin;
+    const bool here = own >= 0 && own < stage.layers.size;
+    BlockOffsets elsewhere{};
+    collect.here(here);
+    BlockOffsets& at = here ? layout.blocks[static_cast<std::size_t>(own)] : elsewhere;
     const std::string prefix = "transformer.h." + std::to_string(layer) + ".";
     collect.add(&at.ln1_gain, prefix + "ln_1.weight", {c}, whole, false);
     collect.add(&at.qkv_weight, prefix + "attn.c_attn.weight", {3, config.heads, head_dim, c}, 1,
@@ -126,6 +140,7 @@ ParameterLayout lay_out_parameters(const GptConfig& config, int tp_size, int tp_
       collect.add(&at.fc_proj_bias, prefix + "mlp.c_proj.bias", {c}, whole, false);
     }
   }
+  collect.here(stage.last());
   collect.add(&layout.final_gain, "transformer.ln_f.weight", {c}, whole, false);
   if (config.bias) collect.add(&layout.final_bias, "transformer.ln_f.bias", {c}, whole, false);
   collect.finish(layout);
@@ -163,8 +178,7 @@ void initialise(const GptConfig& config, const ParameterLayout& layout, std::uin
       config.init_std > 0 ? config.init_std : initial_deviation(config.width);
   const float residual_deviation =
       weight_deviation / std::sqrt(2.0f * static_cast<float>(config.layers));
-  for (std::size_t i = 0; i < layout.list.size(); ++i) {
-    const Parameter& parameter = layout.list[i];
+  for (const Parameter& parameter : layout.list) {
     float* data = parameters.data() + parameter.offset;
     if (!parameter.decay) {
       const bool gain = ends_with(parameter.name, ".weight");
@@ -173,7 +187,8 @@ void initialise(const GptConfig& config, const ParameterLayout& layout, std::uin
     }
     const float deviation =
         ends_with(parameter.name, "c_proj.weight") ? residual_deviation : weight_deviation;
-    const kernels::RandomKey key{seed, 0, first_site + static_cast<std::uint32_t>(i)};
+    const kernels::RandomKey key{seed, 0,
+                                 first_site + static_cast<std::uint32_t>(parameter.number)};
     for_each_run(parameter, [&](std::uint64_t global, Index local, Index length) {
       kernels::normal(key, global, length, 0.0f, deviation, data + local);
     });

@@ -6,6 +6,7 @@
 #include <vector>
 
 #include <shoal/models/gpt.hpp>
+#include <shoal/models/stage.hpp>
 
 namespace shoal::models {
 
@@ -17,13 +18,13 @@ struct BlockOffsets {
   Index fc_weight, fc_bias, fc_proj_weight, fc_proj_bias;
 };
 
-/// The flat array: first what decays and is sharded, then what decays and is whole, then the same
-/// without decay, so that the optimizer runs over four long stretches.
+/// The flat array of one stage: first what decays and is sharded, then what decays and is whole,
+/// then the same without decay, so that the optimizer runs over four long stretches.
 struct ParameterLayout {
   std::vector<Parameter> list;
   std::vector<ParameterGroup> groups;
-  std::vector<BlockOffsets> blocks;
-  Index token_embedding = -1;
+  std::vector<BlockOffsets> blocks;  ///< of the stage's layers
+  Index token_embedding = -1;        ///< as the others: −1 where another stage has it
   Index position_embedding = -1;
   Index final_gain = -1;
   Index final_bias = -1;
@@ -31,8 +32,9 @@ struct ParameterLayout {
   std::vector<Block> gaps;  ///< what belongs to no parameter
 };
 
-/// The layout on rank `tp_rank` of `tp_size`.
-ParameterLayout lay_out_parameters(const GptConfig& config, int tp_size, int tp_rank);
+/// The layout of `stage` on rank `tp_rank` of `tp_size`.
+ParameterLayout lay_out_parameters(const GptConfig& config, const Stage& stage, int tp_size,
+                                   int tp_rank);
 
 /// The ranges of the flat array whose gradients are done together, in the order of the backward pass:
 /// final norm, blocks from the last to the first, embeddings. `head_first`: the token embedding, which

@@ -15,6 +15,7 @@
 
 #include "checkpoint_shares.hpp"
 #include "gpt_block.hpp"
+#include "gpt_impl.hpp"
 #include "gpt_parameters.hpp"
 
 namespace shoal::models {
@@ -62,16 +63,21 @@ Bytes kept_by_block(const Extents& e) {
   return floats(e.rows * (whole + attention + 2 * e.mlp));  // before and after GELU
 }
 
+// Of a block that is at work.
 Bytes work_space(const Extents& e, bool dropout) {
-  const Index of_model = e.width * (dropout ? 4 : 3);  // branch, gradients of input and output
-  return floats(e.rows * (of_model + 4 * e.heads_width + e.mlp) +
-                std::min(e.rows, logit_rows) * e.ids);
+  const Index of_model = e.width * (dropout ? 2 : 1);  // branch
+  return floats(e.rows * (of_model + 4 * e.heads_width + e.mlp));
+}
+
+// Of the output layer: gradient of its input, logits.
+Bytes head_space(const Extents& e) {
+  return floats(e.rows * e.width + std::min(e.rows, logit_rows) * e.ids);
 }
 
 Bytes staging(const TrainOptions& options, const Extents& e, const MeshPlace& place,
-              bool between_nodes) {
+              const Stage& stage, bool between_nodes) {
   const Index rows = std::min(e.rows, logit_rows);
-  Bytes bytes = floats((3 * place.tp + 1) * rows);  // cross-entropy
+  Bytes bytes = stage.last() ? floats((3 * place.tp + 1) * rows) : 0;  // cross-entropy
   if (options.model.precision == kernels::Precision::bf16) {
     // Both operands of a product, in bf16 or in rounded fp32; panels where they are large.
     constexpr Index panel = Index{1} << 22;
@@ -80,8 +86,10 @@ Bytes staging(const TrainOptions& options, const Extents& e, const MeshPlace& pl
   }
   if (between_nodes) {
     // The embedding's late rows, twice while they grow, and those of all; buckets on their way.
-    bytes += floats((2 * std::min(e.rows, e.ids) + std::min(place.dp * e.rows, 2 * e.ids)) *
-                    e.width);
+    const Index late = stage.count == 1 ? e.rows : e.rows * options.grad_accum;
+    if (stage.last()) {
+      bytes += floats((2 * std::min(late, e.ids) + std::min(place.dp * late, 2 * e.ids)) * e.width);
+    }
     bytes += 2 * BucketedAllReduce::Options{}.bucket_bytes;
   }
   return bytes;
@@ -130,11 +138,13 @@ MemoryUse add_up(const TrainOptions& options, const MeshShape& shape, const Mesh
   for (Node& node : nodes) node.needed = 0;
   MemoryUse largest;
   for (Rank rank = 0; rank < all.size(); ++rank) {
+    // In mesh order: stages, in them replicas, in them tp ranks.
+    const int stage = rank / (dp * tp);
+    const Rank first = stage * dp * tp + rank % tp;
     bool between_nodes = false;
-    for (int i = 0; i < dp; ++i) {
-      between_nodes |= all.node_of(i * tp + rank % tp) != all.node_of(rank % tp);
-    }
-    const MemoryUse use = predict_memory(options, shape, rank / tp, rank % tp, between_nodes);
+    for (int i = 0; i < dp; ++i) between_nodes |= all.node_of(first + i * tp) != all.node_of(first);
+    const MemoryUse use =
+        predict_memory(options, shape, rank / tp % dp, rank % tp, between_nodes, stage);
     nodes[static_cast<std::size_t>(all.node_of(rank))].needed += use.total();
     if (use.total() > largest.total()) largest = use;
   }
@@ -157,7 +167,7 @@ std::string size_text(Bytes bytes) {
 
 // A change to the run, by its flags.
 struct Cure {
-  enum class Kind { batch, shard, recompute, mesh, together } kind;
+  enum class Kind { batch, shard, recompute, mesh, stages, together } kind;
   std::string flags;
   TrainOptions options;
   MeshShape mesh;
@@ -168,14 +178,17 @@ std::vector<Cure> cures_of(const TrainOptions& options, const MeshShape& mesh) {
   std::vector<Cure> cures;
   const int dp = mesh.size_of("dp");
   const int tp = mesh.size_of("tp");
-  const auto add = [&](Cure::Kind kind, bool shard, bool recompute, Index split, int new_tp) {
+  const int pp = mesh.size_of("pp");
+  const auto add = [&](Cure::Kind kind, bool shard, bool recompute, Index split, int new_tp,
+                       int new_pp) {
     Cure cure{kind, "", options, mesh};
     const auto say = [&](const std::string& flag) {
       cure.flags += (cure.flags.empty() ? "" : " ") + flag;
     };
-    const int new_dp = dp * tp / new_tp;
-    if (new_tp != tp) {
+    const int new_dp = dp * tp * pp / new_tp / new_pp;
+    if (new_tp != tp || new_pp != pp) {
       cure.mesh = MeshShape{{{"dp", new_dp}, {"tp", new_tp}}};
+      if (new_pp > 1) cure.mesh.axes.insert(cure.mesh.axes.begin(), {"pp", new_pp});
       say("--mesh " + cure.mesh.text());
     }
     if (shard) {
@@ -200,19 +213,24 @@ std::vector<Cure> cures_of(const TrainOptions& options, const MeshShape& mesh) {
   Index smallest = 1;  // split that leaves each dp rank as little as can be
   for (Index split = 2; split * dp <= options.batch_size; ++split) {
     if (options.batch_size % split != 0) continue;
-    add(Cure::Kind::batch, false, false, split, tp);
+    add(Cure::Kind::batch, false, false, split, tp, pp);
     smallest = split;
   }
-  add(Cure::Kind::shard, true, false, 1, tp);
-  add(Cure::Kind::recompute, false, true, 1, tp);
+  add(Cure::Kind::shard, true, false, 1, tp, pp);
+  add(Cure::Kind::recompute, false, true, 1, tp, pp);
   for (int new_tp = tp + 1; new_tp <= dp * tp; ++new_tp) {
     const bool can = (dp * tp) % new_tp == 0 && options.model.heads % new_tp == 0 &&
                      options.model.vocabulary >= new_tp;
-    if (can) add(Cure::Kind::mesh, false, false, 1, new_tp);
+    if (can) add(Cure::Kind::mesh, false, false, 1, new_tp, pp);
   }
-  add(Cure::Kind::together, true, true, 1, tp);
-  add(Cure::Kind::together, false, true, smallest, tp);
-  add(Cure::Kind::together, true, true, smallest, tp);
+  // Stages in place of replicas; the batch in as many parts more, so that they have as much at a
+  // time.
+  for (int more = 2; more <= dp && more * pp <= options.model.layers; ++more) {
+    if (dp % more == 0) add(Cure::Kind::stages, false, false, more, tp, more * pp);
+  }
+  add(Cure::Kind::together, true, true, 1, tp, pp);
+  add(Cure::Kind::together, false, true, smallest, tp, pp);
+  add(Cure::Kind::together, true, true, smallest, tp, pp);
   return cures;
 }
 
@@ -235,34 +253,46 @@ std::string cure_text(const TrainOptions& options, const Mesh& mesh, std::vector
 }  // namespace
 
 MemoryUse predict_memory(const TrainOptions& options, const MeshShape& mesh, int dp_rank,
-                         int tp_rank, bool between_nodes) {
+                         int tp_rank, bool between_nodes, int pp_rank) {
   const GptConfig& model = options.model;
   const MeshPlace place{mesh.size_of("dp"), mesh.size_of("tp"), dp_rank, tp_rank};
-  const ParameterLayout layout = lay_out_parameters(model, place.tp, place.tp_rank);
+  const Stage stage =
+      divide_into_stages(model, mesh.size_of("pp"))[static_cast<std::size_t>(pp_rank)];
+  const ParameterLayout layout = lay_out_parameters(model, stage, place.tp, place.tp_rank);
   const bool sharded = options.savings.shard_optimizer && place.dp > 1;
   const std::vector<Block> owned = owned_ranges(layout.size, sharded, place, between_nodes);
 
+  const Block ids = block_of(model.vocabulary, place.tp, place.tp_rank);
   Extents e{};
   e.rows = block_of(options.batch_size, place.dp, place.dp_rank).size * model.block_size;
   e.width = model.width;
   e.heads = model.heads / place.tp;
   e.heads_width = e.heads * (model.width / model.heads);
   e.mlp = block_of(4 * model.width, place.tp, place.tp_rank).size;
-  e.ids = block_of(model.vocabulary, place.tp, place.tp_rank).size;
+  e.ids = ids.size;
 
   MemoryUse use;
   use.parameters = floats(layout.size);
   use.gradients = floats(layout.size);
   for (const Block& range : owned) use.optimizer += 2 * floats(range.size);
-  const Index blocks_kept = options.savings.recompute ? 1 : model.layers;
-  // Inputs of all blocks and of the final norm, and what that keeps.
-  use.activations = floats(e.rows * ((model.layers + 2) * e.width + 2)) +
-                    static_cast<Bytes>(blocks_kept) * kept_by_block(e);
-  use.workspace = work_space(e, model.dropout > 0);
+  // Inputs of all blocks, for each micro-batch in flight, and what the blocks keep.
+  const Index inputs = stage.layers.size * stage.in_flight(options.grad_accum);
+  const Index kept = options.savings.recompute ? std::min<Index>(1, inputs) : inputs;
+  use.activations = floats(e.rows * inputs * e.width) + static_cast<Bytes>(kept) * kept_by_block(e);
+  use.workspace = floats(e.rows * e.width);  // gradient of a block's input
+  if (inputs > 0) use.workspace += work_space(e, model.dropout > 0);
+  if (stage.last()) {
+    use.activations += floats(e.rows * (2 * e.width + 2));  // of the final norm
+    use.workspace += head_space(e);
+  }
+  if (stage.count > 1) {
+    use.workspace += StageLinks::bytes_for(stage, place.tp, place.tp_rank, e.rows, ids, e.width,
+                                           wire_type(model));
+  }
   if (copies_checkpoints(options)) {
     use.checkpoint = checkpoint_copy(layout, place, sharded, owned);
   }
-  use.staging = staging(options, e, place, between_nodes);
+  use.staging = staging(options, e, place, stage, between_nodes);
   return use;
 }
 

@@ -46,8 +46,10 @@ double Optimizer::global_norm() const {
     }
   }
   const Mesh& mesh = model_.mesh();
-  if (model_.shards_optimizer()) {
-    // In one sum over all ranks, so that all clip alike to the last bit.
+  if (model_.shards_optimizer() || mesh.axis("pp").size() > 1) {
+    // In one sum over all ranks, so that all clip alike to the last bit. What several have alike
+    // counts once.
+    if (!model_.shards_optimizer() && mesh.coordinate("dp") != 0) sums[0] = sums[1] = 0;
     if (mesh.coordinate("tp") != 0) sums[1] = 0;
     all_reduce(mesh.all(), sums, sums, 2, DType::f64, ReduceOp::sum);
   } else if (mesh.axis("tp").size() > 1) {

@@ -9,6 +9,7 @@
 #include <shoal/collectives/all_reduce.hpp>
 #include <shoal/collectives/broadcast.hpp>
 #include <shoal/models/memory.hpp>
+#include <shoal/models/stage.hpp>
 #include <shoal/runtime/error.hpp>
 #include <shoal/runtime/log.hpp>
 #include <shoal/runtime/trace.hpp>
@@ -56,12 +57,13 @@ void prepare_folder(const std::filesystem::path& folder) {
 
 void check(const TrainOptions& options, const MeshShape& mesh) {
   for (const MeshShape::Axis& axis : mesh.axes) {
-    if (axis.name != "dp" && axis.name != "tp" && axis.size != 1) {
+    if (axis.name != "dp" && axis.name != "tp" && axis.name != "pp" && axis.size != 1) {
       throw UsageError("training", "mesh " + mesh.text() + " has the axis " + axis.name,
-                       "use dp (data parallel) and tp (tensor parallel)");
+                       "use dp (data parallel), tp (tensor parallel) and pp (pipeline)");
     }
   }
   check(options.model, mesh.size_of("tp"));
+  divide_into_stages(options.model, mesh.size_of("pp"));
   require_positive_flag(options.batch_size, "--batch-size");
   require_positive_flag(options.grad_accum, "--grad-accum");
   require_positive_flag(options.max_iters, "--max-iters");
@@ -108,8 +110,6 @@ Trainer::Trainer(const TrainOptions& options, const Mesh& mesh, const Dataset& d
       model_(options_.model, mesh, options_.seed, options_.savings),
       optimizer_(model_, options_.optimizer),
       share_(block_of(options_.batch_size, mesh.axis("dp").size(), mesh.coordinate("dp"))),
-      inputs_(static_cast<std::size_t>(share_.size * options_.model.block_size)),
-      targets_(inputs_.size()),
       writer_(mesh.all()) {
   if (options_.async_checkpoints && saves_at_intervals(options_)) {
     writer_.reserve(copy_bytes(model_, &optimizer_));
@@ -152,14 +152,23 @@ Trainer::Trainer(const TrainOptions& options, const Mesh& mesh, const Dataset& d
   if (!options_.out_dir.empty()) prepare_folder(options_.out_dir);
 }
 
-TokenBatch Trainer::draw(Split split, std::uint64_t step, Index first_sequence) {
+std::vector<TokenBatch> Trainer::draw(Split split, std::uint64_t step, Index first, Index count) {
   const Index time = options_.model.block_size;
-  for (Index row = 0; row < share_.size; ++row) {
-    const auto sequence = static_cast<std::uint64_t>(first_sequence + share_.begin + row);
-    data_.sequence({split, options_.seed, step, sequence}, inputs_.data() + row * time,
-                   targets_.data() + row * time);
+  const Index tokens = share_.size * time;
+  inputs_.resize(std::max(inputs_.size(), static_cast<std::size_t>(count * tokens)));
+  targets_.resize(inputs_.size());
+  std::vector<TokenBatch> batches;
+  for (Index i = 0; i < count; ++i) {
+    std::int32_t* inputs = inputs_.data() + i * tokens;
+    std::int32_t* targets = targets_.data() + i * tokens;
+    const Index begin = (first + i) * options_.batch_size + share_.begin;
+    for (Index row = 0; row < share_.size; ++row) {
+      data_.sequence({split, options_.seed, step, static_cast<std::uint64_t>(begin + row)},
+                     inputs + row * time, targets + row * time);
+    }
+    batches.push_back({share_.size, time, inputs, targets, share_.begin});
   }
-  return {share_.size, time, inputs_.data(), targets_.data(), share_.begin};
+  return batches;
 }
 
 void Trainer::require_finite(double value, const char* what) {
@@ -189,22 +198,19 @@ StepReport Trainer::train_step(bool stop, Agreed& agreed) {
 
   const double tokens =
       static_cast<double>(options_.batch_size * options_.model.block_size * options_.grad_accum);
-  // Rank 0 of each tp group gives its loss, so that the sum over all ranks counts each token once;
-  // in the same message the ranks agree whether to stop, and whether all have done their part of a
-  // checkpoint.
-  double sums[3] = {0, stop ? 1.0 : 0.0, writer_.ready() ? 0.0 : 1.0};
+  // Rank 0 of each tp group gives its loss, so that the sum over all ranks counts each token once
+  // (of the stages only the last one has it); in the same message the ranks agree whether to stop,
+  // and whether all have done their part of a checkpoint.
+  double sums[4] = {0, stop ? 1.0 : 0.0, writer_.ready() ? 0.0 : 1.0, 0};
   model_.zero_gradients();
-  for (Index micro = 0; micro < options_.grad_accum; ++micro) {
-    const TokenBatch batch = draw(Split::train, static_cast<std::uint64_t>(step_),
-                                  micro * options_.batch_size);
-    sums[0] += model_.accumulate_gradients(
-        batch, 1.0 / tokens, options_.seed,
-        static_cast<std::uint64_t>(step_ * options_.grad_accum + micro),
-        micro + 1 == options_.grad_accum);
-  }
+  sums[0] = model_.accumulate_gradients(
+      draw(Split::train, static_cast<std::uint64_t>(step_), 0, options_.grad_accum), 1.0 / tokens,
+      options_.seed, static_cast<std::uint64_t>(step_ * options_.grad_accum), true);
   model_.reduce_gradients();
   if (mesh_.coordinate("tp") != 0) sums[0] = 0;
-  all_reduce(mesh_.all(), sums, sums, 3, DType::f64, ReduceOp::sum);
+  const Gpt::PipelineTimes& pipeline = model_.pipeline_times();
+  sums[3] = pipeline.waited.count() / pipeline.total.count();
+  all_reduce(mesh_.all(), sums, sums, 4, DType::f64, ReduceOp::sum);
   agreed = {sums[1] > 0, sums[2] == 0};
   report.loss = sums[0] / tokens;
   require_finite(*report.loss, "loss");
@@ -223,15 +229,18 @@ StepReport Trainer::train_step(bool stop, Agreed& agreed) {
   if (sum.reducing.count() > 0) {
     report.overlap = std::max(0.0, 1 - sum.waited.count() / sum.reducing.count());
   }
+  if (model_.stage().count > 1) report.bubble = sums[3] / mesh_.all().size();
   return report;
 }
 
 double Trainer::mean_loss(Split split) {
   double sum = 0;
-  for (Index batch = 0; batch < options_.eval_iters; ++batch) {
+  // So many at a time that a pipeline is full for most of them.
+  const Index together = model_.stage().count == 1 ? 1 : 8 * model_.stage().count;
+  for (Index first = 0; first < options_.eval_iters; first += together) {
     // The complement of a step is no step: evaluation never draws what training drew.
-    sum += model_.loss(
-        draw(split, ~static_cast<std::uint64_t>(step_), batch * options_.batch_size));
+    sum += model_.loss(draw(split, ~static_cast<std::uint64_t>(step_), first,
+                            std::min(together, options_.eval_iters - first)));
   }
   if (mesh_.coordinate("tp") != 0) sum = 0;
   all_reduce(mesh_.all(), &sum, &sum, 1, DType::f64, ReduceOp::sum);
@@ -246,7 +255,7 @@ Trainer::Losses Trainer::evaluate() {
 // An update can blow up the weights and show in the loss only at the next step: after a good
 // checkpoint would have made way for a bad one. So the next step's loss is looked at first.
 void Trainer::require_sound_weights() {
-  double loss = model_.loss(draw(Split::train, static_cast<std::uint64_t>(step_), 0));
+  double loss = model_.loss(draw(Split::train, static_cast<std::uint64_t>(step_), 0, 1));
   all_reduce(mesh_.all(), &loss, &loss, 1, DType::f64, ReduceOp::sum);
   require_finite(loss, "loss");
 }

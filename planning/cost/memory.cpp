@@ -36,8 +36,13 @@ MemoryNeed of_this_runtime(const Model& model, const Workload& workload, const L
   options.savings.recompute = layout.recompute == Recompute::full;
   options.batch_size = layout.micro_batch * layout.dp;
   options.grad_accum = workload.batch / options.batch_size;
-  const MeshShape mesh{{{"dp", layout.dp}, {"tp", layout.tp}}};
-  const models::MemoryUse use = models::predict_memory(options, mesh, 0, 0, between_nodes);
+  const MeshShape mesh{{{"pp", layout.pp}, {"dp", layout.dp}, {"tp", layout.tp}}};
+  models::MemoryUse use;
+  for (int stage = 0; stage < layout.pp; ++stage) {
+    const models::MemoryUse other =
+        models::predict_memory(options, mesh, 0, 0, between_nodes, stage);
+    if (other.total() > use.total()) use = other;
+  }
   const auto bytes = [](Bytes value) { return static_cast<double>(value); };
   MemoryNeed need;
   need.weights = bytes(use.parameters);
@@ -80,7 +85,7 @@ double kept_of_layer(const Model& model, const Software& software, const Layout&
 MemoryNeed memory_need(const Model& model, const Software& software, const Workload& workload,
                        const Layout& layout, bool between_nodes) {
   const bool training = workload.kind == Workload::Kind::train;
-  if (training && software.name == "shoal" && is_gpt(model)) {
+  if (training && software.name == "shoal" && is_gpt(model) && layout.pp <= model.layers) {
     return of_this_runtime(model, workload, layout, between_nodes);
   }
   const double tp = layout.tp, pp = layout.pp;

@@ -60,28 +60,34 @@ TEST(Memory, BuffersAreWhatWasSaid) {
   const Dataset data = small_data();
   const SharedFolder folder;
   int run = 0;
-  for (const MeshShape& shape : meshes(world().size())) {
+  std::vector<MeshShape> shapes = meshes(world().size());
+  const std::vector<MeshShape> staged = testing::pipelines(world().size(), 3);
+  shapes.insert(shapes.end(), staged.begin(), staged.end());
+  for (const MeshShape& shape : shapes) {
     const Mesh mesh(world(), shape);
     for (int variant = 0; variant < 16; ++variant) {
       TrainOptions options = small_run(data);
-      options.max_iters = 3;
+      options.max_iters = 1;
       options.savings.recompute = (variant & 1) != 0;
       options.savings.shard_optimizer = (variant & 2) != 0;
       options.model.dropout = (variant & 4) != 0 ? 0.1f : 0.0f;
       options.model.bias = (variant & 8) != 0;
       options.model.layers = 1 + variant % 3;
+      if (shape.size_of("pp") > options.model.layers) continue;
+      options.grad_accum = 1 + variant % 4;
       options.batch_size = 9;
       options.model.precision =
           (variant & 4) != 0 ? kernels::Precision::bf16 : kernels::Precision::fp32;
       if (variant % 4 == 3 || variant == 8) {
         options.out_dir = folder.path() / std::to_string(++run);
+        options.max_iters = 3;
         options.checkpoint_interval = 2;
       }
       Trainer trainer(options, mesh, data);
       train(trainer);
       const MemoryUse said =
           predict_memory(options, shape, mesh.coordinate("dp"), mesh.coordinate("tp"),
-                         !mesh.axis("dp").on_one_node());
+                         !mesh.axis("dp").on_one_node(), mesh.coordinate("pp"));
       const MemoryUse taken = trainer.memory();
       SCOPED_TRACE(shape.text() + ", variant " + std::to_string(variant));
       EXPECT_EQ(said.parameters, taken.parameters);
@@ -133,6 +139,26 @@ TEST(Memory, RefusesWhatCannotFitAndSaysWhatWould) {
   const std::string text = refusal();
   EXPECT_NE(text.find(" activations"), std::string::npos) << text;
   EXPECT_NE(text.find("pass --batch-size "), std::string::npos) << text;
+
+  // One copy of the model fits, one for each rank does not: stages have a part of it each. One head
+  // is nothing for tp.
+  if (world().size() > 1) {
+    options = small_run(data);
+    options.model.width = 1024;
+    options.model.heads = 1;
+    options.batch_size = world().size();
+    options.model.layers = 1;
+    const Bytes first = predict_memory(options, MeshShape{}, 0, 0, false).total();
+    options.model.layers = 2;
+    const Bytes layer = predict_memory(options, MeshShape{}, 0, 0, false).total() - first;
+    const Bytes left = forecast_memory(options, mesh).left;  // as all ranks see it
+    options.model.layers =
+        static_cast<Index>(0.7 * static_cast<double>(left) / static_cast<double>(layer));
+    const std::string stages = "--mesh pp=" + std::to_string(world().size()) + ",dp=1,tp=1";
+    const std::string message = refusal();
+    EXPECT_NE(message.find(mesh.all().on_one_node() ? stages : "--mesh pp="), std::string::npos)
+        << message;
+  }
 
   // No batch makes a model of 5 TB fit.
   options = small_run(data);

@@ -3,6 +3,7 @@
 #include <gtest/gtest.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cmath>
 #include <cstdlib>
 
@@ -44,6 +45,17 @@ std::vector<MeshShape> meshes(int ranks) {
   std::vector<MeshShape> shapes;
   for (const int tp : {1, 2, 4}) {
     if (ranks % tp == 0 && ranks / tp <= 8) shapes.push_back({{{"dp", ranks / tp}, {"tp", tp}}});
+  }
+  return shapes;
+}
+
+std::vector<MeshShape> pipelines(int ranks, Index layers) {
+  std::vector<MeshShape> shapes;
+  for (int pp = 2; pp <= std::min<Index>(ranks, layers); ++pp) {
+    for (const int tp : {1, 2, 4}) {
+      if (ranks % (pp * tp) != 0) continue;
+      shapes.push_back({{{"pp", pp}, {"dp", ranks / pp / tp}, {"tp", tp}}});
+    }
   }
   return shapes;
 }

@@ -18,6 +18,10 @@ TrainOptions small_run(const Dataset& data);
 /// All meshes dp × tp over `ranks` that small_run() can be laid on.
 std::vector<MeshShape> meshes(int ranks);
 
+/// Meshes of several stages over `ranks`, for a model of `layers` layers: with each number of
+/// stages, on their own, with dp, with tp and with both.
+std::vector<MeshShape> pipelines(int ranks, Index layers);
+
 /// What a run reports.
 struct Log {
   std::vector<double> losses;             ///< by step, from the first step of the run

@@ -182,7 +182,8 @@ TEST(Trainer, RefusesWhatCannotBe) {
   refuses([](TrainOptions& o) { o.model.dropout = 1; });
   EXPECT_THROW(check(good, MeshShape::parse("dp=9")), UsageError) << "fewer sequences than ranks";
   EXPECT_THROW(check(good, MeshShape::parse("tp=3")), UsageError) << "heads do not divide";
-  EXPECT_THROW(check(good, MeshShape::parse("pp=2")), UsageError) << "no such axis";
+  EXPECT_THROW(check(good, MeshShape::parse("pp=3")), UsageError) << "more stages than layers";
+  EXPECT_THROW(check(good, MeshShape{{{"ep", 2}}}), UsageError) << "no such axis";
 }
 
 }  // namespace

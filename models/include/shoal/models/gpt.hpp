@@ -1,4 +1,5 @@
-// GPT-2's architecture on a mesh: data-parallel over axis dp, tensor-parallel over axis tp.
+// GPT-2's architecture on a mesh: data-parallel over axis dp, tensor-parallel over axis tp, and its
+// layers divided into the stages of a pipeline over axis pp.
 #pragma once
 
 #include <cstdint>
@@ -62,6 +63,7 @@ struct Parameter {
   std::string name;          ///< as in nanoGPT: "transformer.h.0.attn.c_attn.weight"
   Shape global;              ///< shape of the whole tensor
   std::vector<Block> block;  ///< this rank's range in each dimension
+  Index number = 0;          ///< its place in the whole model's list of parameters
   Index offset = 0;          ///< of this rank's block in parameters()
   Index size = 0;            ///< elements of this rank's block
   bool sharded = false;      ///< divided over tp (otherwise every tp rank holds all of it)
@@ -101,9 +103,12 @@ struct MemoryUse {
   }
 };
 
-/// The model. Weights live in one flat array a rank, gradients in another (node-shared, so that the
-/// dp all-reduce is one call without a copy). All ranks of the mesh must make the same calls; the tp
-/// ranks of one dp group must pass the same batch.
+struct Stage;
+
+/// The model, of which each rank of pp has a stage (stage.hpp). Weights live in one flat array a
+/// rank, gradients in another (node-shared, so that the dp all-reduce is one call without a copy).
+/// All ranks of the mesh must make the same calls; the tp and pp ranks of one dp group must pass
+/// the same batches.
 class Gpt {
  public:
   /// Draws the initial weights from `seed`: normal with the deviation config.init_std, residual
@@ -116,18 +121,30 @@ class Gpt {
 
   const GptConfig& config() const noexcept;
   const Mesh& mesh() const noexcept;
+  /// What this rank has of the layers.
+  const Stage& stage() const noexcept;
 
   /// Forward and backward. Adds `scale` times the gradient of the sum of the token losses to
-  /// gradients(); returns that sum (natural logarithm), of this rank's share of the batch.
-  /// Dropout's random stream is a function of (seed, step, element's global index). `last`: no
-  /// further pass adds to these gradients, so that between nodes their sum over dp begins as they
-  /// are done; they must not be touched before reduce_gradients().
+  /// gradients(); returns that sum (natural logarithm), of this rank's share of the batch, on the
+  /// last stage, and 0 on the others. Dropout's random stream is a function of (seed, step,
+  /// element's global index). `last`: no further pass adds to these gradients, so that between
+  /// nodes their sum over dp begins as they are done; they must not be touched before
+  /// reduce_gradients().
   double accumulate_gradients(const TokenBatch& batch, double scale, std::uint64_t seed,
                               std::uint64_t step, bool last = false);
-  /// Forward only, without dropout: the sum of the token losses of this rank's share.
+  /// The same of several micro-batches: number i takes the random numbers of step first_step + i.
+  /// On several stages they follow each other through the pipeline, one forward, one backward
+  /// (Narayanan et al. 2021, Efficient Large-Scale Language Model Training on GPU Clusters Using
+  /// Megatron-LM); what is learned is that of one after the other.
+  double accumulate_gradients(std::span<const TokenBatch> micro_batches, double scale,
+                              std::uint64_t seed, std::uint64_t first_step, bool last = false);
+  /// Forward only, without dropout: the sum of the token losses of this rank's share, on the last
+  /// stage, and 0 on the others.
   double loss(const TokenBatch& batch);
+  /// Of several batches, which follow each other through the stages.
+  double loss(std::span<const TokenBatch> batches);
   /// Forward only: scores of every token id for the token after the last, for each sequence:
-  /// [sequences, vocabulary], whole on every rank.
+  /// [sequences, vocabulary], whole on every rank of a dp group.
   void next_token_logits(const TokenBatch& batch, std::span<float> logits);
 
   /// This rank's weights and gradients, flat, in the same order.
@@ -152,6 +169,13 @@ class Gpt {
     Seconds waited{0};
   };
   const SumTimes& gradient_sum_times() const noexcept;
+  /// Of the last round of micro-batches on this rank; of its time, `waited` is what it waited for
+  /// other stages.
+  struct PipelineTimes {
+    Seconds total{0};
+    Seconds waited{0};
+  };
+  const PipelineTimes& pipeline_times() const noexcept;
 
   std::span<const Parameter> parameter_list() const noexcept;
   std::span<const ParameterGroup> groups() const noexcept;

@@ -8,12 +8,12 @@
 
 namespace shoal::models {
 
-/// Memory that a Trainer with these options allocates on the rank at (dp_rank, tp_rank) of `mesh`: to
-/// the byte what its buffers have after the first step, except `staging`, which is an upper estimate of
-/// what kernels and collectives keep. `between_nodes`: the ranks of the dp axis are on several nodes.
-/// The options must have been checked.
+/// Memory that a Trainer with these options allocates on the rank at (dp_rank, tp_rank), of stage
+/// pp_rank, of `mesh`: to the byte what its buffers have after the first step, except `staging`,
+/// which is an upper estimate of what kernels and collectives keep. `between_nodes`: the ranks of
+/// the dp axis are on several nodes. The options must have been checked.
 MemoryUse predict_memory(const TrainOptions& options, const MeshShape& mesh, int dp_rank,
-                         int tp_rank, bool between_nodes);
+                         int tp_rank, bool between_nodes, int pp_rank = 0);
 
 /// The memory of a run, all ranks of a node together.
 struct MemoryForecast {

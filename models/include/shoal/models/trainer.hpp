@@ -5,6 +5,7 @@
 #include <filesystem>
 #include <functional>
 #include <optional>
+#include <vector>
 
 #include <shoal/models/dataset.hpp>
 #include <shoal/models/gpt.hpp>
@@ -22,7 +23,7 @@ struct TrainOptions {
   Optimizer::Options optimizer;
   LearningRate learning_rate;
   Index batch_size = 12;          ///< sequences of a micro-step, over all ranks
-  Index grad_accum = 1;           ///< micro-steps of a step
+  Index grad_accum = 1;           ///< micro-steps of a step; a pipeline's micro-batches
   std::int64_t max_iters = 600000;
   std::int64_t eval_interval = 2000;  ///< steps from one evaluation to the next; 0: none
   Index eval_iters = 200;         ///< batches of an evaluation, for each part of the data
@@ -55,10 +56,13 @@ struct StepReport {
   double comm_share = 0;             ///< of step_ms, in communication
   /// Share of the time of the gradients' sum over dp that went by during the backward pass.
   std::optional<double> overlap;
+  /// Where the mesh has pp: share of the time of its passes in which a rank waited for other
+  /// stages, in the mean over all ranks.
+  std::optional<double> bubble;
 };
 
-/// Trains a GPT on a mesh with the axes dp and tp. Batches, dropout and initial weights are functions
-/// of the seed, not of the mesh: every mesh takes the same steps, up to rounding.
+/// Trains a GPT on a mesh with the axes dp, tp and pp. Batches, dropout and initial weights are
+/// functions of the seed, not of the mesh: every mesh takes the same steps, up to rounding.
 class Trainer {
  public:
   /// Makes the model, with fresh weights. Throws UsageError if the options do not fit the mesh or
@@ -119,7 +123,8 @@ class Trainer {
     bool files_ready = false;  // all have done their part of the checkpoint under way
   };
   StepReport train_step(bool stop, Agreed& agreed);
-  TokenBatch draw(Split split, std::uint64_t step, Index first_sequence);
+  // `count` batches of a step, from number `first` on. Overwrites those of the last call.
+  std::vector<TokenBatch> draw(Split split, std::uint64_t step, Index first, Index count);
   double mean_loss(Split split);
   void require_sound_weights();
   ModelState state();

@@ -1,0 +1,182 @@
+// Forward and backward of one micro-batch over one stage.
+#include <algorithm>
+
+#include <shoal/collectives/all_reduce.hpp>
+#include <shoal/kernels/local/activation.hpp>
+#include <shoal/kernels/local/norm.hpp>
+#include <shoal/runtime/trace.hpp>
+
+#include "gpt_impl.hpp"
+
+namespace shoal::models {
+namespace {
+
+using trace::Category;
+using trace::Span;
+
+constexpr std::uint32_t embedding_site = 1u << 29;
+
+}  // namespace
+
+void Gpt::Impl::embed(const Pass& pass, const TokenBatch& batch, float* out) {
+  const Index width = config.width;
+  // Summed over tp in node-shared dx: the saved input is private.
+  if (stage.last()) {
+    embedding.forward(pass.rows(), batch.inputs, weight(layout.token_embedding), dx.data());
+  } else {
+    links->rows().embed(dx.data(), links->waited());
+    const Communicator& tp = mesh->axis("tp");
+    if (tp.size() > 1) {
+      all_reduce(tp, dx.data(), dx.data(), pass.rows() * width, DType::f32, ReduceOp::sum);
+    }
+  }
+  const Span span("embedding", Category::compute);
+  const float* positions = weight(layout.position_embedding);
+  for (Index sequence = 0; sequence < pass.batch; ++sequence) {
+    const Index at = sequence * pass.time * width;
+    kernels::add(pass.time * width, dx.data() + at, positions, out + at);
+  }
+  if (pass.dropout > 0) {
+    kernels::dropout_forward(pass.dropout_at(embedding_site), pass.first_element(width),
+                             pass.rows() * width, out, out);
+  }
+}
+
+// Up to what the next stage gets, or up to the final norm.
+void Gpt::Impl::forward(const Round& round, std::size_t micro) {
+  const Pass& pass = round.passes[micro];
+  // The gradient buffer is free in a forward pass.
+  float* const out = stage.last() ? final_input.data() : dx.data();
+  float* const in = blocks.empty() ? out : input_of(micro, 0).data();
+  if (stage.first()) {
+    embed(pass, round.batches[micro], in);
+  } else {
+    links->receive_forward(in);
+    if (stage.last()) {
+      links->rows().come_to(micro, late(), gradient(layout.token_embedding), links->waited());
+    }
+  }
+  for (std::size_t layer = 0; layer < blocks.size(); ++layer) {
+    float* next = layer + 1 < blocks.size() ? input_of(micro, layer + 1).data() : out;
+    blocks[layer].forward(pass, parameters.data(), input_of(micro, layer).data(),
+                          saved_of(micro, layer), work.front(), next);
+  }
+  saved_micro = micro;
+  if (stage.last()) {
+    final_norm_forward(pass);
+  } else {
+    links->send_forward(out, pass.rows() * config.width);
+  }
+}
+
+void Gpt::Impl::final_norm_forward(const Pass& pass) {
+  const Span span("layer norm forward", Category::compute);
+  kernels::layer_norm_forward(pass.rows(), config.width, final_input.data(),
+                              weight(layout.final_gain), weight(layout.final_bias), norm_epsilon,
+                              final_norm.data(), final_mean.data(), final_rstd.data());
+}
+
+double Gpt::Impl::head(const Pass& pass, const std::int32_t* targets) {
+  double loss = 0;
+  for (Index begin = 0; begin < pass.rows(); begin += logit_rows) {
+    const Index rows = std::min(logit_rows, pass.rows() - begin);
+    output.forward(rows, final_norm.data() + begin * config.width, weight(layout.token_embedding),
+                   nullptr, logits.data());
+    const Span span("cross-entropy forward", Category::compute);
+    loss += cross_entropy.forward(rows, logits.data(), targets + begin);
+  }
+  return loss;
+}
+
+// Part by part, forward and backward, so that the logits of all rows never exist at once.
+double Gpt::Impl::head_with_gradient(const Pass& pass, const std::int32_t* targets, double scale,
+                                     kernels::Gradients how) {
+  double loss = 0;
+  for (Index begin = 0; begin < pass.rows(); begin += logit_rows) {
+    const Index rows = std::min(logit_rows, pass.rows() - begin);
+    const Index at = begin * config.width;
+    const float* hidden = final_norm.data() + at;
+    output.forward(rows, hidden, weight(layout.token_embedding), nullptr, logits.data());
+    {
+      const Span span("cross-entropy forward", Category::compute);
+      loss += cross_entropy.forward(rows, logits.data(), targets + begin);
+    }
+    {
+      const Span span("cross-entropy backward", Category::compute);
+      cross_entropy.backward(rows, logits.data(), targets + begin, scale);
+    }
+    output.backward(rows, hidden, weight(layout.token_embedding), logits.data(),
+                    dhidden.data() + at, gradient(layout.token_embedding), nullptr,
+                    begin == 0 ? how : kernels::Gradients::add);
+  }
+  return loss;
+}
+
+void Gpt::Impl::backward(const Round& round, std::size_t micro, kernels::Gradients how) {
+  const Pass& pass = round.passes[micro];
+  const Index count = pass.rows() * config.width;
+  if (stage.last()) {
+    const Span span("layer norm backward", Category::compute);
+    std::fill_n(dx.data(), count, 0.0f);
+    kernels::layer_norm_backward(pass.rows(), config.width, final_input.data(),
+                                 weight(layout.final_gain), final_mean.data(), final_rstd.data(),
+                                 dhidden.data(), dx.data(), gradient(layout.final_gain),
+                                 gradient(layout.final_bias));
+  } else {
+    links->receive_backward(dx.data());
+  }
+  // What is done travels while the rest is computed.
+  const bool last = round.last && micro + 1 == round.batches.size();
+  std::size_t done = 0;
+  std::size_t piece = 0;
+  const auto stage_is_done = [&] {
+    if (!last || !dp_sum) return;
+    while (piece < stage_ends[done]) dp_sum->ready(piece++);
+    ++done;
+  };
+  stage_is_done();
+  for (std::size_t layer = blocks.size(); layer-- > 0;) {
+    // What the last block's forward has kept may still be there.
+    if (recompute && (layer + 1 < blocks.size() || saved_micro != micro)) {
+      blocks[layer].forward(pass, parameters.data(), input_of(micro, layer).data(),
+                            saved_of(micro, layer), work.front(), nullptr);
+    }
+    blocks[layer].backward(pass, parameters.data(), gradients.data(), how,
+                           input_of(micro, layer).data(), saved_of(micro, layer), work.front(),
+                           dx.data());
+    stage_is_done();
+  }
+  saved_micro.reset();
+  if (stage.first()) {
+    embedding_backward(round, micro);
+  } else {
+    links->send_backward(dx.data(), count);
+  }
+  stage_is_done();
+}
+
+// From the gradient of the embeddings, in dx.
+void Gpt::Impl::embedding_backward(const Round& round, std::size_t micro) {
+  const Pass& pass = round.passes[micro];
+  const TokenBatch& batch = round.batches[micro];
+  const Index width = config.width;
+  const Span span("embedding backward", Category::compute);
+  if (pass.dropout > 0) {
+    kernels::dropout_backward(pass.dropout_at(embedding_site), pass.first_element(width),
+                              pass.rows() * width, dx.data(), dx.data());
+  }
+  if (!stage.last()) {
+    links->rows().give_back(micro, dx.data());
+  } else if (late_embedding && round.last && micro + 1 == round.batches.size()) {
+    late_embedding->collect(pass.rows(), batch.inputs, dx.data());
+  } else {
+    embedding.backward(pass.rows(), batch.inputs, dx.data(), gradient(layout.token_embedding));
+  }
+  float* dpositions = gradient(layout.position_embedding);
+  for (Index sequence = 0; sequence < pass.batch; ++sequence) {
+    kernels::add(pass.time * width, dpositions, dx.data() + sequence * pass.time * width,
+                 dpositions);
+  }
+}
+
+}  // namespace shoal::models
