@@ -34,20 +34,23 @@ double summed_peak(const Communicator& world, const std::string& type) {
 struct Speed {
   double step_ms = 0;
   double comm_share = 0;
+  double bubble = 0;
   double overlap = 0;  // in time
 };
 
 Speed measure_speed(const Communicator& world, const Mesh& mesh, const TrainConfig& config,
-                    const models::GptConfig& model, Index batch_size, int steps) {
+                    const models::GptConfig& model, Index batch_size, Index micro_batches,
+                    int steps) {
   const models::Dataset data = random_tokens(model);
   models::TrainOptions options;
   options.model = model;
-  options.batch_size = batch_size;
+  options.batch_size = batch_size / micro_batches;
+  options.grad_accum = micro_batches;
   options.eval_interval = 0;
   options.max_iters = config.warm_up + steps;
   options.learning_rate.warmup_steps = 0;
   models::Trainer trainer(options, mesh, data);
-  std::vector<double> times, shares, overlaps;
+  std::vector<double> times, shares, bubbles, overlaps;
   models::Trainer::Callbacks callbacks;
   callbacks.on_step = [&](const models::StepReport& report) {
     if (report.step == 0) {
@@ -62,6 +65,7 @@ Speed measure_speed(const Communicator& world, const Mesh& mesh, const TrainConf
     if (report.step < config.warm_up) return;
     times.push_back(report.step_ms);
     shares.push_back(report.comm_share);
+    bubbles.push_back(report.bubble.value_or(0));
     overlaps.push_back(report.overlap.value_or(0));
   };
   trainer.run(callbacks);
@@ -69,7 +73,7 @@ Speed measure_speed(const Communicator& world, const Mesh& mesh, const TrainConf
              ReduceOp::max);
   all_reduce(world, overlaps.data(), overlaps.data(), static_cast<Index>(overlaps.size()), DType::f64,
              ReduceOp::min);
-  return {median(times), median(shares), median(overlaps)};
+  return {median(times), median(shares), median(bubbles), median(overlaps)};
 }
 
 // How much of the sum of gradients hides behind the computation: 1 − (step − step without) / sum alone.
@@ -80,14 +84,14 @@ struct Overlap {
 };
 
 Overlap measure_overlap(const Communicator& world, const TrainConfig& config,
-                        const models::GptConfig& model, int steps) {
+                        const models::GptConfig& model, Index batch_size, int steps) {
   Overlap overlap;
   {
     const Communicator self = world.split(world.rank(), 0, "self");
     const Mesh alone(self, MeshShape{});
-    const Index share = block_of(config.batch_size, world.size(), world.rank()).size;
+    const Index share = block_of(batch_size, world.size(), world.rank()).size;
     barrier(world);
-    overlap.alone_ms = measure_speed(world, alone, config, model, share, steps).step_ms;
+    overlap.alone_ms = measure_speed(world, alone, config, model, share, 1, steps).step_ms;
   }
   const Buffer<float> gradients(models::parameter_count(model), Memory::node_shared);
   std::vector<double> times;
@@ -110,6 +114,9 @@ void train(const Communicator& world, const TrainOptions& options) {
   for (const std::string& name : options.configs) train_config(name);
   for (const std::string& type : options.types) train_precision(type);
   if (options.steps < 0) throw UsageError("bench train", "--steps must be 0 or more");
+  if (options.batch_size < 0 || options.micro_batches < 1) {
+    throw UsageError("bench train", "--batch-size must be 0 or more, --grad-accum at least 1");
+  }
   if (options.overlap && (world.size() == 1 || options.mesh.size_of("dp") != world.size())) {
     throw UsageError("bench train", "--overlap is for meshes that divide the batch over all ranks",
                      "choose --mesh dp=" + std::to_string(world.size()));
@@ -130,9 +137,16 @@ void train(const Communicator& world, const TrainOptions& options) {
       models::GptConfig model = config.model;
       model.precision = train_precision(type);
       const int steps = options.steps > 0 ? options.steps : config.steps;
+      const Index batch_size = options.batch_size > 0 ? options.batch_size : config.batch_size;
+      if (batch_size % options.micro_batches != 0) {
+        throw UsageError("bench train",
+                         fmt::format("{} sequences do not divide into {} micro-batches", batch_size,
+                                     options.micro_batches),
+                         "choose --grad-accum that divides --batch-size");
+      }
       const Speed measured =
-          measure_speed(world, mesh, config, model, config.batch_size, steps);
-      const auto tokens = static_cast<double>(config.batch_size * model.block_size);
+          measure_speed(world, mesh, config, model, batch_size, options.micro_batches, steps);
+      const auto tokens = static_cast<double>(batch_size * model.block_size);
       const double operations =
           tokens * models::training_flops_per_token(model, model.block_size);
       const double bound_ms = operations / peak * 1e-6;
@@ -141,6 +155,10 @@ void train(const Communicator& world, const TrainOptions& options) {
         fmt::print("{:<6} {:<5} {:>9.2f} {:>10.0f} {:>9.1f} {:>5.1f}% {:>10.2f} {:>8.0f}%\n", name,
                    type, measured.step_ms, tokens_per_s, operations / measured.step_ms * 1e-6,
                    100 * measured.comm_share, bound_ms, 100 * bound_ms / measured.step_ms);
+        if (options.mesh.size_of("pp") > 1) {
+          fmt::print("{:>6} {} micro-batches: a stage waits {:.0f}% of its passes for others\n", "",
+                     options.micro_batches, 100 * measured.bubble);
+        }
         std::fflush(stdout);
       }
       Row row;
@@ -152,11 +170,14 @@ void train(const Communicator& world, const TrainOptions& options) {
       row.more = {{"tokens_per_s", tokens_per_s},
                   {"gflops", operations / measured.step_ms * 1e-6},
                   {"comm_share", measured.comm_share},
+                  {"bubble", measured.bubble},
+                  {"batch_size", static_cast<double>(batch_size)},
+                  {"micro_batches", static_cast<double>(options.micro_batches)},
                   {"peak_gflops", peak},
                   {"threads", static_cast<double>(default_compute_threads())}};
       row.notes = {{"dtype", type}};
       if (options.overlap) {
-        const Overlap overlap = measure_overlap(world, config, model, steps);
+        const Overlap overlap = measure_overlap(world, config, model, batch_size, steps);
         const double hidden = overlap.hidden(measured.step_ms);
         if (speaks) {
           fmt::print("{:>6} sum of gradients: {:.0f}% of its time beside the backward pass; steps "

@@ -270,8 +270,12 @@ class BenchCommand : public Command {
     app->add_option("--dtype", train_.types, "fp32, bf16; comma separated (fp32)")
         ->type_name("LIST")
         ->delimiter(',');
-    add(app, "--mesh", mesh_, "dp=N,tp=N", "layout of the ranks (default: mostly tp)")
+    add(app, "--mesh", mesh_, "dp=N,tp=N,pp=N", "layout of the ranks (default: mostly tp)")
         ->default_str("");
+    add(app, "--batch-size", train_.batch_size, "N",
+        "sequences of a step, over all ranks; 0: those of the configuration");
+    add(app, "--grad-accum", train_.micro_batches, "N",
+        "micro-batches in which a step takes them, those of the pipeline where the mesh has pp");
     add(app, "--steps", train_.steps, "N", "timed steps; 0: 200 of nano, 15 of gpt2");
     app->add_flag("--overlap", train_.overlap,
                   "with --mesh dp=N over all ranks: also how much of the sum of gradients hides "
@@ -285,7 +289,7 @@ class BenchCommand : public Command {
     app->add_option("--dtype", checkpoint_.types, "fp32, bf16; comma separated (fp32)")
         ->type_name("LIST")
         ->delimiter(',');
-    add(app, "--mesh", mesh_, "dp=N,tp=N", "layout of the ranks (default: mostly tp)")
+    add(app, "--mesh", mesh_, "dp=N,tp=N,pp=N", "layout of the ranks (default: mostly tp)")
         ->default_str("");
     add(app, "--out-dir", checkpoint_.out_dir, "DIR",
         "folder on the disk to measure; what is written there goes at the end");

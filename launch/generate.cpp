@@ -6,6 +6,7 @@
 #include <CLI/CLI.hpp>
 #include <shoal/models/generate.hpp>
 #include <shoal/models/model_checkpoint.hpp>
+#include <shoal/models/stage.hpp>
 #include <shoal/runtime/error.hpp>
 
 #include "command.hpp"
@@ -37,7 +38,7 @@ class GenerateCommand : public Command {
         "below 1: likelier tokens; above: more variety; 0: always the likeliest");
     add("--top-k", options_.top_k, "N", "choose among the N likeliest tokens; 0: all");
     add("--seed", options_.seed, "N", "of the random choice");
-    add("--mesh", mesh_, "dp=N,tp=N",
+    add("--mesh", mesh_, "dp=N,tp=N,pp=N",
         "layout of the ranks; default: tp as large as divides ranks and heads")
         ->default_str("");
     add("--trace", trace_file_, "FILE", "write a Chrome/Perfetto trace of all ranks")
@@ -53,6 +54,7 @@ class GenerateCommand : public Command {
     config.dropout = 0;
     const MeshShape shape = choose_mesh(mesh_, world.size(), config.heads);
     models::check(config, shape.size_of("tp"));
+    models::divide_into_stages(config, shape.size_of("pp"));
     const Mesh mesh(world, shape);
     models::Gpt model(config, mesh, 0);
     checkpoint.load(model);

@@ -40,6 +40,7 @@ void StepLog::write(const models::StepReport& report, const std::string& mesh) {
     line["gflops"] = report.gflops;
     line["comm_share"] = report.comm_share;
     if (report.overlap) line["overlap"] = *report.overlap;
+    if (report.bubble) line["bubble"] = *report.bubble;
   }
   line["mesh"] = mesh;
   const std::string text = line.dump() + '\n';

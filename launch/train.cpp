@@ -10,6 +10,7 @@
 #include <shoal/collectives/all_reduce.hpp>
 #include <shoal/kernels/local/gemm.hpp>
 #include <shoal/models/memory.hpp>
+#include <shoal/models/stage.hpp>
 #include <shoal/models/trainer.hpp>
 #include <shoal/runtime/error.hpp>
 #include <shoal/runtime/flight_recorder.hpp>
@@ -55,6 +56,15 @@ void print_plan(const TrainFlags& flags, const models::TrainOptions& options,
   fmt::print("mesh    {} on {} rank{}, {} thread{} each, {}\n", mesh.text(), ranks,
              ranks == 1 ? "" : "s", default_compute_threads(),
              default_compute_threads() == 1 ? "" : "s", name_of(selected_isa()));
+  const int stages = mesh.size_of("pp");
+  if (stages > 1) {
+    const double bubble = models::ideal_bubble(stages, options.grad_accum);
+    fmt::print(
+        "stages  {} layers; with {} micro-batch{} a step a stage waits {:.0f}% of the time{}\n",
+        models::text_of(models::divide_into_stages(model, stages)), options.grad_accum,
+        options.grad_accum == 1 ? "" : "es", 100 * bubble,
+        bubble > 0.3 ? ": more --grad-accum makes it less" : "");
+  }
   fmt::print("gemm    {}\n", kernels::gemm_backend(model.precision));
   std::fflush(stdout);
 }

@@ -62,7 +62,8 @@ void add_flags(CLI::App& app, TrainFlags& flags) {
 
   group = "Training";
   add_size("batch-size", flags.batch_size, "sequences of a micro-step, over all ranks together");
-  add_size("grad-accum", flags.grad_accum, "micro-steps of a step (nanoGPT's own default is 40)");
+  add_size("grad-accum", flags.grad_accum,
+           "micro-steps of a step, and a pipeline's micro-batches (nanoGPT's own default is 40)");
   add("max-iters", flags.max_iters, "N", "steps");
   add("learning-rate", flags.learning_rate, "X", "largest learning rate");
   add("min-lr", flags.min_lr, "X", "learning rate after the decay");
@@ -106,8 +107,9 @@ void add_flags(CLI::App& app, TrainFlags& flags) {
       ->group(group);
 
   group = "Ranks and output";
-  add("mesh", flags.mesh, "dp=N,tp=N",
-      "data- and tensor-parallel ranks; default: tp as large as divides ranks and heads")
+  add("mesh", flags.mesh, "dp=N,tp=N,pp=N",
+      "data- and tensor-parallel ranks, and stages of a pipeline, whose micro-batches are the "
+      "micro-steps; default: tp as large as divides ranks and heads")
       ->default_str("");
   app.add_flag("--dry-run", flags.dry_run,
                "say what would be done and which memory it would take, and do nothing")

@@ -46,14 +46,15 @@ Words resumed_words(const Words& train) {
 
 MeshFit fit_mesh(const std::string& mesh, int ranks) {
   MeshShape shape = MeshShape::parse(mesh);
-  const int dp = shape.size_of("dp");
-  const int others = shape.size() / dp;
-  const int room = std::min(dp, ranks / others);
-  if (room < 1) return {"", ranks};
+  const int tp = shape.size() / shape.size_of("dp") / shape.size_of("pp");
+  if (ranks < tp) return {"", ranks};
+  const int pp = std::min(shape.size_of("pp"), ranks / tp);
+  const int dp = std::min(shape.size_of("dp"), ranks / tp / pp);
   for (MeshShape::Axis& axis : shape.axes) {
-    if (axis.name == "dp") axis.size = room;
+    if (axis.name == "dp") axis.size = dp;
+    if (axis.name == "pp") axis.size = pp;
   }
-  return {shape.text(), others * room};
+  return {shape.text(), shape.size()};
 }
 
 }  // namespace shoal::launch

@@ -24,9 +24,9 @@ struct MeshFit {
   int ranks = 0;
 };
 
-/// Fits a mesh to at most `ranks` ranks: the axes but dp stay as they are, dp gets as large as
-/// there is room for and never larger than it was. Where not even dp=1 has room, no mesh is
-/// prescribed.
+/// Fits a mesh to at most `ranks` ranks: tp stays as it is, dp gets as large as there is room for
+/// and never larger than it was. Where not even dp=1 has room, there are fewer stages (pp); where
+/// tp alone has none, no mesh is prescribed.
 MeshFit fit_mesh(const std::string& mesh, int ranks);
 
 }  // namespace shoal::launch

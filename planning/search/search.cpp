@@ -123,7 +123,8 @@ class Search {
       with_savings(layout);
       return;
     }
-    if (software_.largest_micro_batch && training()) {
+    // Of a pipeline the micro-batches are what fills it.
+    if (software_.largest_micro_batch && training() && layout.pp == 1) {
       for (Index micro = share; micro >= 1; micro = micro == 1 ? 0 : (micro + 1) / 2) {
         if (share % micro != 0) continue;
         layout.micro_batch = micro;

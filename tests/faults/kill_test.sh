@@ -1,11 +1,12 @@
 #!/bin/bash
-# kill_test.sh SHOAL: training is killed at random moments and resumed until it is done. Every run ends
+# kill_test.sh SHOAL MESH: training is killed at random moments and resumed until it is done. Every run ends
 # by itself, no process stays, no checkpoint is lost, and every loss is that of a run left alone, to
 # the last digit.
 #
 #   SHOAL_KILLS      how many kills (10)
 #   SHOAL_TEST_SEED  of rank, moment and signal; printed
 shoal=$1
+mesh=$2 # of three ranks
 . "$SHOAL_SOURCE/tests/launch/expect.sh"
 
 kills=${SHOAL_KILLS:-10}
@@ -21,8 +22,8 @@ train() { # train OUT [FLAGS]
   local out=$1
   shift
   exec "$SHOAL_SOURCE/launch/mpirun" -n "$ranks" "$shoal" train --data text.txt --tokenizer char \
-    --n-layer 2 --n-head 2 --n-embd 32 --block-size 32 --batch-size 6 --eval-interval 0 \
-    --checkpoint-interval 10 --max-iters "$iterations" --mesh "dp=$ranks" --progress plain \
+    --n-layer 3 --n-head 2 --n-embd 32 --block-size 32 --batch-size 3 --grad-accum 2 --eval-interval 0 \
+    --checkpoint-interval 10 --max-iters "$iterations" --mesh "$mesh" --progress plain \
     --out-dir "$out" --log-json "$out.json" "$@"
 }
 # The last loss that was logged of each step; digits as printed, so equal means to the last bit.
@@ -45,7 +46,7 @@ workers() {
 rank_of() { tr '\0' '\n' <"/proc/$1/environ" 2>/dev/null | sed -n 's/^OMPI_COMM_WORLD_RANK=//p'; }
 
 iterations=300
-run bash -c "$(declare -f train); shoal=$shoal ranks=$ranks iterations=$iterations; train calm"
+run bash -c "$(declare -f train); shoal=$shoal ranks=$ranks mesh=$mesh iterations=$iterations; train calm"
 [ "$status" -eq 0 ] || fail "the run left alone ended with status $status"
 losses calm.json >calm.txt
 

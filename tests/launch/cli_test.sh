@@ -27,6 +27,10 @@ rejects 'checkpoint' "$shoal" generate
   rejects 'mesh|dp' "$shoal" train $tiny --mesh dp=0
   rejects '3' "$mpirun" -n 3 "$shoal" train $tiny --mesh tp=3
   rejects 'heads|head' "$shoal" train $tiny --n-head 3
+  rejects '1 layers.*pp=2.*--n-layer' "$mpirun" -n 2 "$shoal" train $tiny --mesh pp=2
+  rejects 'pp=2.*2 ranks.*1' "$shoal" train $tiny --mesh pp=2
+  rejects 'pp appears twice' "$shoal" train $tiny --mesh pp=1,pp=1
+  rejects 'ep.*dp, tp and pp' "$shoal" train $tiny --mesh ep=1
 
   # Data that is not there, or holds too little.
   rejects 'data' "$shoal" train --out-dir out

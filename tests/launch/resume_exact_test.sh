@@ -76,10 +76,12 @@ if [ "$extent" = full ]; then
     try 1 dp=1 $type
     try 2 dp=2 $type
     try 2 tp=2 $type
+    try 2 pp=2 $type
   done
 else
   try 2 dp=2 bf16
   try 2 tp=2 fp32
+  try 2 pp=2 bf16
 fi
 
 finish

@@ -222,6 +222,10 @@ TEST(Restart, FitsTheMesh) {
   fits("dp=2,tp=4", 100, "dp=2,tp=4", 8);
   fits("dp=2,tp=4", 3, "", 3);
   fits("tp=4", 3, "", 3);
+  fits("dp=2,pp=2,tp=2", 7, "dp=1,pp=2,tp=2", 4);
+  fits("pp=4,dp=2", 8, "pp=4,dp=2", 8);
+  fits("pp=4", 3, "pp=3", 3);
+  fits("dp=2,pp=2,tp=2", 3, "dp=1,pp=1,tp=2", 2);
 }
 
 TEST(Restart, ReadsAndRemovesFlags) {

@@ -31,6 +31,29 @@ same() {
     fail "the loss has not fallen: $(loss one.json 0) to $(loss one.json 39)"
   grep -q '"val_loss"' one.json || fail "no val_loss in the log"
 
+  # In stages: said before, in the log and in the trace; and a checkpoint for any other mesh.
+  stages="$(echo $model | sed 's/n-layer 1/n-layer 2/') --grad-accum 2 --eval-interval 12"
+  accepts . "$shoal" train $stages --max-iters 12 --out-dir plain --log-json plain.json
+  accepts '^stages  1\+1 layers; with 2 micro-batches a step a stage waits 33% .*--grad-accum' \
+    "$mpirun" -n 2 "$shoal" train $stages --max-iters 12 --mesh pp=2 --out-dir stages \
+    --log-json stages.json --trace trace.json
+  same "$(loss plain.json 0)" "$(loss stages.json 0)" 1e-4
+  same "$(loss plain.json 11)" "$(loss stages.json 11)" 1e-3
+  grep -q '"bubble":0\.' stages.json || fail "no bubble in the log"
+  grep -q '"bubble"' plain.json && fail "a bubble where there are no stages"
+  for word in 'pipeline bubble' '"ph":"b","name":"send"' '"ph":"e","name":"receive"'; do
+    grep -q -e "$word" trace.json || fail "no $word in the trace"
+  done
+  if command -v python3 >/dev/null && ! python3 -m json.tool trace.json >/dev/null; then
+    fail "the trace is no JSON"
+  fi
+  accepts 'resumed at step 12' "$shoal" train $stages --max-iters 14 --resume --out-dir stages
+  accepts 'the' "$mpirun" -n 2 "$shoal" generate --checkpoint plain --prompt 'the ' \
+    --max-new-tokens 20 --seed 3 --mesh pp=2
+  first=$output
+  accepts 'the' "$shoal" generate --checkpoint plain --prompt 'the ' --max-new-tokens 20 --seed 3
+  [ "$first" = "$output" ] || fail "stages write another text: $first"
+
   # Half the way on one mesh, the rest on another: the same as without a break.
   accepts . "$mpirun" -n 2 "$shoal" train $model --max-iters 20 --eval-interval 20 --mesh dp=2 \
     --out-dir half --log-json half1.json

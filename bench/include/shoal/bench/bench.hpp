@@ -85,6 +85,8 @@ struct TrainOptions {
   std::vector<std::string> configs = {"nano"};  ///< nano, gpt2, gpt2-512
   std::vector<std::string> types = {"fp32"};    ///< fp32, bf16
   MeshShape mesh;
+  Index batch_size = 0;                         ///< sequences of a step; 0: the configuration's
+  Index micro_batches = 1;                      ///< parts of a step, which must divide it
   int steps = 0;                                ///< timed steps; 0: as many as take some seconds
   /// Also measure how much of the sum of gradients hides behind the backward pass: with the steps of
   /// each rank alone on its share of the batch, and the sum alone. Where dp divides all ranks.
