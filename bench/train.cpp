@@ -174,7 +174,15 @@ void train(const Communicator& world, const TrainOptions& options) {
                   {"batch_size", static_cast<double>(batch_size)},
                   {"micro_batches", static_cast<double>(options.micro_batches)},
                   {"peak_gflops", peak},
-                  {"threads", static_cast<double>(default_compute_threads())}};
+                  {"threads", static_cast<double>(default_compute_threads())},
+                  // What was trained, for whoever predicts it.
+                  {"layers", static_cast<double>(model.layers)},
+                  {"heads", static_cast<double>(model.heads)},
+                  {"width", static_cast<double>(model.width)},
+                  {"vocabulary", static_cast<double>(model.vocabulary)},
+                  {"block_size", static_cast<double>(model.block_size)},
+                  {"batch_size", static_cast<double>(config.batch_size)},
+                  {"parameters", static_cast<double>(models::parameter_count(model))}};
       row.notes = {{"dtype", type}};
       if (options.overlap) {
         const Overlap overlap = measure_overlap(world, config, model, batch_size, steps);

@@ -48,6 +48,7 @@ std::unique_ptr<Command> make_info_command();
 std::unique_ptr<Command> make_checkpoint_command();
 std::unique_ptr<Command> make_bench_command();
 std::unique_ptr<Command> make_tune_command();
+std::unique_ptr<Command> make_report_command();
 std::unique_ptr<Command> make_run_command();
 std::unique_ptr<Command> make_doctor_command();
 std::unique_ptr<Command> make_probe_command();

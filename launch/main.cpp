@@ -90,6 +90,7 @@ int main(int argc, char** argv) {
 #ifdef SHOAL_HAS_BENCH
   commands.push_back(make_bench_command());
   commands.push_back(make_tune_command());
+  commands.push_back(make_report_command());
 #endif
 
   CLI::App program(program_text, "shoal");

@@ -10,11 +10,13 @@ SHOAL_TOOLS="g++:g++ make:make cmake:cmake ninja:ninja-build pkg-config:pkg-conf
   git:git mpirun:openmpi-bin awk:mawk"
 SHOAL_LIBRARIES="libopenmpi-dev libopenblas-openmp-dev libdnnl-dev libhwloc-dev libcli11-dev
   nlohmann-json3-dev libspdlog-dev libfmt-dev libgtest-dev libbenchmark-dev libxxhash-dev
-  iproute2 ca-certificates"
+  iproute2 gnuplot-nox ca-certificates"
 # Only for launch/test: what the PyTorch backend is built for. Debian's 1.13 is what it is tested with.
 SHOAL_TORCH_PACKAGES="python3-torch libtorch-dev pybind11-dev python3-dev"
 # Only for the tests with the label slurm.
 SHOAL_SLURM_PACKAGES="slurmctld slurmd slurm-client munge"
+# Only for the tests with the label wide: what opens the page of shoal report.
+SHOAL_PAGE_PACKAGES="chromium"
 # Only for launch/docs, and the test that the site can be built.
 SHOAL_DOCS_PACKAGES="doxygen doxygen-awesome-css mkdocs mkdocs-material"
 SHOAL_CMAKE_MINIMUM=3.25

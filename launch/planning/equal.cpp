@@ -12,6 +12,8 @@
 
 #include "command.hpp"
 #include "planning/flags.hpp"
+#include "planning/json_output.hpp"
+#include "report/equal_svg.hpp"
 #include "table_row.hpp"
 
 namespace shoal::launch {
@@ -100,7 +102,9 @@ class EqualCommand : public LocalCommand {
     app_->add_option("--most", terms_.most_nodes, "nodes to try (the profile's, 512 at least)")
         ->check(CLI::Range(1, 1 << 16))
         ->type_name("N");
-    app_->add_flag("--json", json_, "print JSON instead of tables");
+    add_json_option(*app_, json_);
+    app_->add_option("--svg", svg_, "draw what nodes reach of the device (needs gnuplot)")
+        ->type_name("FILE");
   }
 
   int run_alone() override {
@@ -116,11 +120,10 @@ class EqualCommand : public LocalCommand {
     const Side nodes = planning::find_side(node_);
     const planning::Model model = planning::find_model(model_);
     const std::vector<Measure> all = planning::equal(device, nodes, model, terms_);
-    if (json_) {
-      print_json(device, nodes, model, all);
-    } else {
-      print_tables(device, nodes, model, all);
-    }
+    const EqualJson json = as_json(device, nodes, model, all);
+    put_json(json_, json);
+    if (!svg_.empty()) report::write_equal_svg(json.dump(), svg_);
+    if (!json_.instead_of_tables()) print_tables(device, nodes, model, all);
     return 0;
   }
 
@@ -300,8 +303,8 @@ class EqualCommand : public LocalCommand {
     }
   }
 
-  void print_json(const Side& device, const Side& nodes, const planning::Model& model,
-                  const std::vector<Measure>& all) const {
+  EqualJson as_json(const Side& device, const Side& nodes, const planning::Model& model,
+                    const std::vector<Measure>& all) const {
     EqualJson json;
     json["device"] = device.name;
     json["device_units"] = device.cluster.devices();
@@ -309,6 +312,14 @@ class EqualCommand : public LocalCommand {
     json["nodes"] = nodes.cluster.nodes;
     json["cluster"] = nodes.cluster.name;
     json["model"] = model.name;
+    if (const auto watts = total_of(device.cluster, device.cluster.watts,
+                                    device.cluster.device.watts, device.cluster.nodes)) {
+      json["device_watts"] = *watts;
+    }
+    if (const auto watts = total_of(nodes.cluster, nodes.cluster.watts, nodes.cluster.device.watts,
+                                    nodes.cluster.nodes)) {
+      json["nodes_watts"] = *watts;
+    }
     json["terms"] = {{"global_batch", terms_.global_batch},
                      {"prompt", terms_.prompt},
                      {"context", terms_.context},
@@ -337,13 +348,16 @@ class EqualCommand : public LocalCommand {
       }
       json["measures"].push_back(std::move(entry));
     }
-    fmt::print("{}\n", json.dump(2));
+    json["figures"] = figures_json(device.cluster, device.cluster.name + ", ");
+    json["figures"].update(figures_json(nodes.cluster, nodes.cluster.name + ", "));
+    return json;
   }
 
   std::string device_, node_, model_;
   planning::Terms terms_;
   double token_ms_ = 50, prompt_ms_ = 2000;
-  bool json_ = false;
+  std::string svg_;
+  JsonWish json_;
 };
 
 }  // namespace

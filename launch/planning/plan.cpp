@@ -11,6 +11,7 @@
 
 #include "command.hpp"
 #include "planning/flags.hpp"
+#include "planning/json_output.hpp"
 #include "table_row.hpp"
 
 namespace shoal::launch {
@@ -62,12 +63,6 @@ Json json_of(const Estimate& estimate) {
   return json;
 }
 
-Json figure_json(const planning::Figure& figure) {
-  return {{"value", figure.value},
-          {"confidence", std::string(1, figure.confidence)},
-          {"source", figure.source}};
-}
-
 void print_estimate(const Estimate& estimate, int place) {
   constexpr std::size_t indent = 10;
   fmt::print("\n{}. {}\n", place, estimate.layout.text());
@@ -115,7 +110,7 @@ class PlanCommand : public LocalCommand {
         ->capture_default_str();
     app_->add_flag("--explain", explain_, "walk through the arithmetic of the best one");
     app_->add_flag("--list", list_, "names of all profiles");
-    app_->add_flag("--json", json_, "print JSON instead of tables");
+    add_json_option(*app_, json_);
   }
 
   int run_alone() override {
@@ -134,9 +129,8 @@ class PlanCommand : public LocalCommand {
     if (found.best.empty()) return none(model, cluster, software, workload, fixed, found);
     const std::vector<Improvement> helps =
         planning::improvements(model, software, cluster, workload, fixed, found);
-    if (json_) {
-      print_json(model, cluster, software, workload, found, helps);
-    } else {
+    if (json_.asked) print_json(model, cluster, software, workload, found, helps);
+    if (!json_.instead_of_tables()) {
       print_tables(model, cluster, software, workload, found, helps);
     }
     return 0;
@@ -144,13 +138,13 @@ class PlanCommand : public LocalCommand {
 
  private:
   int list() const {
-    if (json_) {
+    if (json_.asked) {
       Json all;
       for (const char* kind : {"models", "clusters", "devices", "software"}) {
         all[kind] = planning::profile_names(kind);
       }
-      fmt::print("{}\n", all.dump(2));
-      return 0;
+      put_json(json_, all);
+      if (json_.instead_of_tables()) return 0;
     }
     for (const char* kind : {"models", "clusters", "devices", "software"}) {
       std::string names;
@@ -286,9 +280,9 @@ class PlanCommand : public LocalCommand {
     }
   }
 
-  static void print_json(const planning::Model& model, const planning::Cluster& cluster,
+  void print_json(const planning::Model& model, const planning::Cluster& cluster,
                          const planning::Software& software, const planning::Workload& workload,
-                         const Found& found, const std::vector<Improvement>& helps) {
+                         const Found& found, const std::vector<Improvement>& helps) const {
     Json json;
     json["model"] = model.name;
     json["parameters"] = model.parameters();
@@ -313,25 +307,14 @@ class PlanCommand : public LocalCommand {
                                       {"speedup", help.speedup},
                                       {"layout", help.layout.text()}});
     }
-    Json& figures = json["figures"][cluster.device.name];
-    for (const auto& [type, peak] : cluster.device.peak) {
-      figures["flops_" + type] = figure_json(peak);
-    }
-    figures["memory_bytes"] = figure_json(cluster.device.memory_bytes);
-    figures["memory_bytes_per_second"] = figure_json(cluster.device.memory_bandwidth);
-    figures["matrix_efficiency"] = figure_json(cluster.device.matrix_efficiency);
-    figures["memory_efficiency"] = figure_json(cluster.device.memory_efficiency);
-    for (const planning::Level& level : cluster.levels) {
-      json["figures"][level.name] = {{"latency_seconds", figure_json(level.latency)},
-                                     {"bytes_per_second", figure_json(level.bandwidth)},
-                                     {"efficiency", figure_json(level.efficiency)}};
-    }
-    fmt::print("{}\n", json.dump(2));
+    json["figures"] = figures_json(cluster);
+    put_json(json_, json);
   }
 
   PlanFlags flags_;
   int top_ = 3;
-  bool explain_ = false, list_ = false, json_ = false;
+  bool explain_ = false, list_ = false;
+  JsonWish json_;
 };
 
 }  // namespace

@@ -12,6 +12,7 @@
 
 #include "command.hpp"
 #include "planning/flags.hpp"
+#include "planning/json_output.hpp"
 #include "table_row.hpp"
 
 namespace shoal::launch {
@@ -71,7 +72,7 @@ class SimulateCommand : public LocalCommand {
         ->check(CLI::Range(1, 1 << 17))
         ->type_name("N")
         ->capture_default_str();
-    app_->add_flag("--json", json_, "print JSON instead of a table");
+    add_json_option(*app_, json_);
   }
 
   int run_alone() override {
@@ -101,7 +102,7 @@ class SimulateCommand : public LocalCommand {
       if (!file) throw Error("--trace " + trace_, "it could not be written", "is the disk full?");
     }
     const double off = made.seconds / plan.seconds - 1;
-    if (json_) {
+    if (json_.asked) {
       const nlohmann::ordered_json json = {{"model", model.name},
                                            {"cluster", cluster.name},
                                            {"layout", plan.layout.text()},
@@ -112,8 +113,8 @@ class SimulateCommand : public LocalCommand {
                                            {"messages", made.messages},
                                            {"events", made.events},
                                            {"took_seconds", took}};
-      fmt::print("{}\n", json.dump(2));
-      return 0;
+      put_json(json_, json);
+      if (json_.instead_of_tables()) return 0;
     }
     constexpr std::size_t indent = 12;
     print_row("model", fmt::format("{}: {}", model.name, describe(workload)), indent);
@@ -159,7 +160,7 @@ class SimulateCommand : public LocalCommand {
   std::vector<std::string> slow_ranks_, slow_links_;
   std::string trace_;
   int traced_ = 16;
-  bool json_ = false;
+  JsonWish json_;
 };
 
 }  // namespace

@@ -28,6 +28,25 @@ narrow 'messages' "$shoal" simulate --model megatron-3.6b --cluster a100-ib --no
 python3 -m json.tool trace.json >/dev/null || fail "the trace is no JSON"
 as_json '"planned_seconds"' "$shoal" simulate --model llama-2-7b --cluster rpi4 --decode --json
 
+# A file beside the tables, and a picture of the curve.
+narrow 'nodes to equal' "$shoal" equal --device a100-80gb --node xeon-6980p --model gpt2-xl --json equal.json
+python3 -m json.tool equal.json >/dev/null || fail "equal.json is no JSON"
+narrow 'The best' "$shoal" plan --model gpt2 --cluster epyc-9965-10g --json plan.json
+grep -q '"seconds_by_cause"' plan.json || fail "plan.json lacks the causes"
+rejects 'nowhere/x.json' "$shoal" plan --model gpt2 --cluster epyc-9965-10g --json nowhere/x.json
+if command -v gnuplot >/dev/null; then
+  narrow 'nodes to equal' "$shoal" equal --device a100-80gb --node xeon-6980p --model gpt2-xl --svg equal.svg
+  points=$(python3 -c '
+import sys, xml.dom.minidom
+print(len(xml.dom.minidom.parse("equal.svg").getElementsByTagName("circle")))') || fail "equal.svg is no XML"
+  wanted=$(python3 -c '
+import json
+measures = [m for m in json.load(open("equal.json"))["measures"] if m.get("curve") and m["device"] > 0][:5]
+print(sum(p["tokens_per_second"] > 0 for m in measures for p in m["curve"]))')
+  [ "${points:-0}" -eq "$wanted" ] || fail "$points points in equal.svg, not $wanted"
+  rejects 'nowhere/x.svg' "$shoal" equal --device a100-80gb --node xeon-6980p --model gpt2-xl --svg nowhere/x.svg
+fi
+
 rejects '3=x' "$shoal" simulate --model gpt2 --cluster a100-ib --nodes 1 --slow-rank 3=x
 rejects '9999' "$shoal" simulate --model gpt2 --cluster a100-ib --nodes 1 --slow-rank 9999=2
 rejects 'nowhere' "$shoal" simulate --model gpt2 --cluster a100-ib --nodes 1 --trace nowhere/x.json
