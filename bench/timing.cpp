@@ -35,6 +35,12 @@ double median(std::vector<double> values) {
   return values.size() % 2 == 1 ? values[middle] : 0.5 * (values[middle - 1] + values[middle]);
 }
 
+double lower_quartile(std::vector<double>& values) {
+  const auto at = values.begin() + static_cast<std::ptrdiff_t>(values.size() / 4);
+  std::nth_element(values.begin(), at, values.end());
+  return *at;
+}
+
 std::vector<double> interleaved_medians(const Communicator& comm,
                                         std::span<const std::function<void()>> calls,
                                         double budget, int fewest, int untimed) {

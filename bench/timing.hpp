@@ -12,6 +12,10 @@ namespace shoal::bench {
 /// The middle value; of an even number the mean of the two.
 double median(std::vector<double> values);
 
+/// The value that a quarter of them is below: what a call takes where other work on the machine, which
+/// only adds, disturbs up to three of four. `values` is put into another order; it must not be empty.
+double lower_quartile(std::vector<double>& values);
+
 /// Median time, in seconds, of each call. The calls take turns, so that what disturbs the machine
 /// disturbs all alike. At each turn a call is made `untimed` times before it is timed, so that it
 /// finds the caches as a loop of its own kind leaves them and not as another call did (once is not enough

@@ -21,6 +21,7 @@ models::GptConfig gpt(Index vocabulary, Index block, Index layers, Index heads, 
 }
 
 const TrainConfig configs[] = {{"nano", gpt(65, 64, 4, 4, 128), 12, 20, 200},
+                               {"small", gpt(1024, 128, 6, 6, 384), 8, 5, 40},
                                {"gpt2", gpt(50304, 64, 12, 12, 768), 4, 3, 15},
                                {"gpt2-512", gpt(50304, 512, 12, 12, 768), 4, 1, 5}};
 
@@ -31,7 +32,7 @@ const TrainConfig& train_config(const std::string& name) {
     if (name == config.name) return config;
   }
   throw UsageError("bench", "there is no configuration \"" + name + "\"",
-                   "choose among nano, gpt2, gpt2-512");
+                   "choose among nano, small, gpt2, gpt2-512");
 }
 
 kernels::Precision train_precision(const std::string& type) {

@@ -1,9 +1,11 @@
 // shoal bench
 #include <cstdlib>
+#include <filesystem>
 #include <string>
 #include <vector>
 
 #include <CLI/CLI.hpp>
+#include <fmt/format.h>
 #include <shoal/bench/bench.hpp>
 #include <shoal/runtime/error.hpp>
 
@@ -51,8 +53,18 @@ constexpr const char* matmul_description =
 constexpr const char* train_description =
     "Training steps on random tokens.\n"
     "\n"
-    "nano: nanoGPT's CPU configuration (4 layers, width 128, 12 x 64 tokens). gpt2: GPT-2 124M with "
+    "nano: nanoGPT's CPU configuration (4 layers, width 128, 12 x 64 tokens). small: 6 layers of width "
+    "384, 8 x 128 tokens. gpt2: GPT-2 124M with "
     "4 x 64 tokens, gpt2-512: with 4 x 512. The bound is the arithmetic at the rate of a large product.";
+
+constexpr const char* start_description =
+    "What it takes until ranks can work, and what memory each takes.\n"
+    "\n"
+    "  shoal run -n 64 -- bench start\n"
+    "  shoal bench start --ranks 2,16,64,128     how both grow with the number of ranks\n"
+    "\n"
+    "Seconds since the processes were made, and for a first use of collectives and two steps of a tiny "
+    "GPT; memory is the proportional share (PSS), so that what ranks share counts once.";
 
 constexpr const char* checkpoint_description =
     "What a checkpoint costs the training.\n"
@@ -95,6 +107,24 @@ class BenchCommand : public Command {
     add_matmul();
     add_train();
     add_checkpoint();
+    add_start();
+  }
+
+  bool is_local() const noexcept override { return !start_ranks_.empty(); }
+
+  // One run after the other: a run has one number of ranks.
+  int run_alone() override {
+    for (const int ranks : start_ranks_) {
+      const std::string line =
+          fmt::format("'{}' run --quiet -n {} -- bench start",
+                      std::filesystem::read_symlink("/proc/self/exe").string(), ranks);
+      const int status = std::system(line.c_str());
+      if (status != 0) {
+        throw Error("bench start", fmt::format("the run of {} ranks failed", ranks),
+                    "see what it says above");
+      }
+    }
+    return 0;
   }
 
   /// The peer at its best: MPI is faster without locks.
@@ -126,6 +156,8 @@ class BenchCommand : public Command {
       matmul_.memory = memory_ == "local" ? Memory::local : Memory::node_shared;
       matmul_.json = json_;
       bench::matmul(world, matmul_);
+    } else if (start_app_->parsed()) {
+      bench::start(world, json_);
     } else if (checkpoint_app_->parsed()) {
       checkpoint_.mesh = choose_mesh(mesh_, world.size(), smallest_head_count);
       checkpoint_.json = json_;
@@ -264,7 +296,7 @@ class BenchCommand : public Command {
 
   void add_train() {
     CLI::App* app = train_app_ = app_->add_subcommand("train", train_description);
-    app->add_option("--config", train_.configs, "nano, gpt2, gpt2-512; comma separated (nano)")
+    app->add_option("--config", train_.configs, "nano, small, gpt2, gpt2-512; comma separated (nano)")
         ->type_name("LIST")
         ->delimiter(',');
     app->add_option("--dtype", train_.types, "fp32, bf16; comma separated (fp32)")
@@ -285,7 +317,7 @@ class BenchCommand : public Command {
 
   void add_checkpoint() {
     CLI::App* app = checkpoint_app_ = app_->add_subcommand("checkpoint", checkpoint_description);
-    add(app, "--config", checkpoint_.config, "NAME", "nano, gpt2 or gpt2-512");
+    add(app, "--config", checkpoint_.config, "NAME", "nano, small, gpt2 or gpt2-512");
     app->add_option("--dtype", checkpoint_.types, "fp32, bf16; comma separated (fp32)")
         ->type_name("LIST")
         ->delimiter(',');
@@ -297,6 +329,17 @@ class BenchCommand : public Command {
     add_common(app);
   }
 
+  void add_start() {
+    CLI::App* app = start_app_ = app_->add_subcommand("start", start_description);
+    app->add_option("--ranks", start_ranks_, "start runs of so many ranks, one after the other")
+        ->type_name("LIST")
+        ->check(CLI::Range(1, 4096))
+        ->delimiter(',');
+    add_common(app);
+  }
+
+  CLI::App* start_app_ = nullptr;
+  std::vector<int> start_ranks_;
   CLI::App* collectives_app_ = nullptr;
   CLI::App* all_reduce_app_ = nullptr;
   CLI::App* kernels_app_ = nullptr;

@@ -22,6 +22,10 @@ class Command {
   virtual void add_to(CLI::App& program) = 0;
   /// Runs it on all ranks; the exit status.
   virtual int run(Runtime& runtime) = 0;
+  /// True if, with the flags given, it runs in this process alone and starts no MPI.
+  virtual bool is_local() const noexcept { return false; }
+  /// Then: runs it; the exit status.
+  virtual int run_alone() { return 1; }
 
   /// True if the command line names this subcommand.
   bool chosen() const;
@@ -34,11 +38,11 @@ class Command {
   std::string trace_file_;
 };
 
-/// A subcommand that runs in this process alone and starts no MPI: one that manages runs, say.
+/// A subcommand that always does: one that manages runs, say.
 class LocalCommand : public Command {
  public:
-  /// Runs it; the exit status.
-  virtual int run_alone() = 0;
+  bool is_local() const noexcept final { return true; }
+  int run_alone() override = 0;
   int run(Runtime&) final { return run_alone(); }
 };
 

@@ -62,7 +62,7 @@ int reject(const CLI::App& program, const std::string& problem) {
 }
 
 // What it throws ends in one line, as run_main() does it for ranks.
-int run_alone(LocalCommand& command) {
+int run_alone(Command& command) {
   try {
     return command.run_alone();
   } catch (const Error& error) {
@@ -114,7 +114,7 @@ int main(int argc, char** argv) {
   }
   for (const auto& command : commands) {
     if (!command->chosen()) continue;
-    if (auto* local = dynamic_cast<LocalCommand*>(command.get())) return run_alone(*local);
+    if (command->is_local()) return run_alone(*command);
     Runtime::Options options;
     options.trace_file = command->trace_file();
     options.threads = command->threads();

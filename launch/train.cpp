@@ -17,6 +17,7 @@
 #include <shoal/runtime/isa.hpp>
 #include <shoal/runtime/topology.hpp>
 
+#include "auto_mesh.hpp"
 #include "command.hpp"
 #include "default_mesh.hpp"
 #include "progress.hpp"
@@ -37,7 +38,8 @@ constexpr const char* about_train =
     "mesh changes where the work is done, not what is computed.";
 
 void print_plan(const TrainFlags& flags, const models::TrainOptions& options,
-                const models::Dataset& data, const MeshShape& mesh, int ranks) {
+                const models::Dataset& data, const MeshShape& mesh, int ranks,
+                const std::string& why) {
   const models::GptConfig& model = options.model;
   const auto count = [&](models::Split split) {
     return static_cast<double>(data.tokens(split).size()) * 1e-6;
@@ -56,6 +58,7 @@ void print_plan(const TrainFlags& flags, const models::TrainOptions& options,
   fmt::print("mesh    {} on {} rank{}, {} thread{} each, {}\n", mesh.text(), ranks,
              ranks == 1 ? "" : "s", default_compute_threads(),
              default_compute_threads() == 1 ? "" : "s", name_of(selected_isa()));
+  if (!why.empty()) fmt::print("        auto: {}\n", why);
   const int stages = mesh.size_of("pp");
   if (stages > 1) {
     const double bubble = models::ideal_bubble(stages, options.grad_accum);
@@ -130,19 +133,27 @@ class TrainCommand : public Command {
       checkpoint = open_to_resume(world);
       flags_ = resumed_flags(*app_, flags_, checkpoint->metadata());
     }
-    const MeshShape shape = choose_mesh(flags_.mesh, world.size(), flags_.n_head);
+    const bool automatic = flags_.mesh == "auto";
+    MeshShape shape;
+    if (!automatic) shape = choose_mesh(flags_.mesh, world.size(), flags_.n_head);
     // What is wrong with the flags should be said before the data are read.
     models::check(flags_.training(flags_.vocab_size), shape);
     models::DatasetOptions data_options = flags_.dataset();
     if (checkpoint) data_options.given = checkpoint->tokenizer();
     const models::Dataset data(data_options);
     models::TrainOptions options = flags_.training(data.tokenizer().vocabulary());
+    std::string why;
+    if (automatic) {
+      AutoMesh chosen = choose_auto_mesh(world, options);
+      shape = std::move(chosen.mesh);
+      why = std::move(chosen.why);
+    }
     models::check(options, shape);
     options.metadata =
         saved_flags(*app_, flags_, checkpoint ? checkpoint->metadata() : Metadata{});
     const Mesh mesh(world, shape);
     const bool speaks = world.rank() == 0;
-    if (speaks) print_plan(flags_, options, data, shape, world.size());
+    if (speaks) print_plan(flags_, options, data, shape, world.size(), why);
     print_memory(options, mesh, speaks);
     if (flags_.dry_run) {
       models::require_memory(options, mesh);

@@ -109,7 +109,8 @@ void add_flags(CLI::App& app, TrainFlags& flags) {
   group = "Ranks and output";
   add("mesh", flags.mesh, "dp=N,tp=N,pp=N",
       "data- and tensor-parallel ranks, and stages of a pipeline, whose micro-batches are the "
-      "micro-steps; default: tp as large as divides ranks and heads")
+      "micro-steps; auto: the quickest of dp and tp by the planner (shoal tune); default: tp as large "
+      "as divides ranks and heads")
       ->default_str("");
   app.add_flag("--dry-run", flags.dry_run,
                "say what would be done and which memory it would take, and do nothing")

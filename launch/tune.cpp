@@ -1,4 +1,5 @@
 // shoal tune
+#include <algorithm>
 #include <chrono>
 #include <cstdio>
 #include <filesystem>
@@ -13,6 +14,7 @@
 #include <shoal/runtime/tuning_file.hpp>
 
 #include "command.hpp"
+#include "profile_file.hpp"
 #include "table_row.hpp"
 #include "terminal.hpp"
 
@@ -29,7 +31,9 @@ constexpr const char* about_tune =
     "\n"
     "Times every algorithm of every collective for groups of 2, 4, 8, ... ranks on one node and over "
     "2, 4, 8, ... nodes, which takes some minutes, and writes a table. Later runs find it by itself "
-    "(docs/tuning.md); SHOAL_TUNING=off leaves it aside.";
+    "(docs/tuning.md); SHOAL_TUNING=off leaves it aside. Then it times the kernels of training, "
+    "collectives and links for a profile, by which shoal plan predicts what this cluster does and "
+    "train --mesh auto chooses.";
 
 // A line that is redrawn in place on a terminal, or one line for each thing that is begun.
 class TuneProgress {
@@ -113,10 +117,25 @@ class TuneCommand : public Command {
         ->check(CLI::Range(0.0, 60.0))
         ->type_name("X")
         ->capture_default_str();
+    app_->add_option("--profile", profile_,
+                     "the profile (beside the table: tuning.profile.json)")
+        ->type_name("FILE");
+    app_->add_option("--what", what_, "table, profile or all: what is measured")
+        ->check(CLI::IsMember({"table", "profile", "all"}))
+        ->type_name("WHAT")
+        ->capture_default_str();
+    app_->add_flag("--quick", quick_, "a coarse profile, in seconds");
   }
 
   int run(Runtime& runtime) override {
     const Communicator& world = runtime.world();
+    if (what_ != "profile") measure_table(world);
+    if (what_ != "table") measure_profile(world);
+    return 0;
+  }
+
+ private:
+  void measure_table(const Communicator& world) {
     const bool speaks = world.rank() == 0;
     const fs::path path = output_.empty() ? default_tuning_path() : fs::path(output_);
     const TableFile file(path);
@@ -140,10 +159,67 @@ class TuneCommand : public Command {
     if (speaks) problem = file.write(table.text());
     require_no(problem, world);
     if (speaks) tell(table, path, progress.spent());
-    return 0;
   }
 
- private:
+  void measure_profile(const Communicator& world) {
+    const bool speaks = world.rank() == 0;
+    const fs::path table = output_.empty() ? default_tuning_path() : fs::path(output_);
+    const fs::path path = profile_.empty() ? profile_beside(table) : fs::path(profile_);
+    const TableFile file(path);
+    std::string problem;
+    if (speaks) problem = path.empty() ? "there is no home for it" : file.prepare();
+    require_no(problem, world);
+    TuneProgress progress;
+    bench::ProfileOptions options;
+    options.quick = quick_;
+    int done = 0;
+    constexpr int steps = 28;
+    options.progress = [&](const std::string& what) {
+      progress.show(std::min(done++, steps), steps, what);
+    };
+    planning::Cluster cluster;
+    try {
+      cluster = bench::profile(world, options);
+    } catch (...) {
+      if (speaks) file.forget();
+      throw;
+    }
+    progress.finish();
+    if (speaks) problem = file.write(planning::profile_text(cluster));
+    require_no(problem, world);
+    if (speaks) tell_profile(cluster, path, progress.spent());
+  }
+
+  static void tell_profile(const planning::Cluster& cluster, const fs::path& path,
+                           const std::string& spent) {
+    const planning::Device& device = cluster.device;
+    for (const auto& [type, peak] : device.peak) {
+      print_row("peak " + type,
+                fmt::format("{:.1f} GFLOP/s a rank, of which large products reach {:.0f} %",
+                            peak.value * 1e-9, 100 * device.matrix_efficiency.value),
+                20);
+    }
+    print_row("memory", fmt::format("{:.1f} GB/s a rank, all at once",
+                                    device.memory_bandwidth.value * 1e-9), 20);
+    if (device.crowded_products) {
+      print_row("a rank alone",
+                fmt::format("products take 1/{:.2f} of the time, streams 1/{:.2f}",
+                            device.crowded_products->value, device.crowded_streams->value),
+                20);
+    }
+    for (const planning::Level& level : cluster.levels) {
+      std::string text = fmt::format("{:.3g} us, {:.3g} GB/s", level.latency.value * 1e6,
+                                     level.bandwidth.value * 1e-9);
+      if (level.beside_slowdown) {
+        text += fmt::format("; beside a computation {:.2f} times as long, and {:.0f} % of that time "
+                            "the computation stands still",
+                            level.beside_slowdown->value, 100 * level.beside_cost->value);
+      }
+      print_row(level.name, text, 20);
+    }
+    fmt::print("Measured in {} min; the profile is {}\n", spent, path.string());
+  }
+
   // Throws on all ranks if rank 0 has a problem with the file.
   static void require_no(const std::string& problem, const Communicator& world) {
     std::int32_t bad = problem.empty() ? 0 : 1;
@@ -185,7 +261,8 @@ class TuneCommand : public Command {
     }
   }
 
-  std::string output_;
+  std::string output_, profile_, what_ = "all";
+  bool quick_ = false;
   Bytes max_bytes_ = Bytes{16} << 20;
   bench::TuneOptions options_;
 };

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <chrono>
 #include <cmath>
+#include <iterator>
 #include <string>
 #include <system_error>
 
@@ -57,7 +58,9 @@ void prepare_folder(const std::filesystem::path& folder) {
 
 void check(const TrainOptions& options, const MeshShape& mesh) {
   for (const MeshShape::Axis& axis : mesh.axes) {
-    if (axis.name != "dp" && axis.name != "tp" && axis.name != "pp" && axis.size != 1) {
+    const bool known = std::find(std::begin(training_axes), std::end(training_axes), axis.name) !=
+                       std::end(training_axes);
+    if (!known && axis.size != 1) {
       throw UsageError("training", "mesh " + mesh.text() + " has the axis " + axis.name,
                        "use dp (data parallel), tp (tensor parallel) and pp (pipeline)");
     }

@@ -14,8 +14,8 @@ class NodeShared final : public NamedAlgorithm {
   using NamedAlgorithm::NamedAlgorithm;
   std::string why_not(const Call& call) const override { return why_no_node_path(call); }
   bool reproduces() const noexcept override { return true; }
-  Seconds cost(Bytes bytes, int ranks, const Network&) const noexcept override {
-    return node_cost::seconds(ranks, 2 * static_cast<double>(bytes), node_cost::shared_beta);
+  Seconds cost(Bytes bytes, int ranks, const Network& net) const noexcept override {
+    return node_cost::shared_seconds(ranks, 2 * static_cast<double>(bytes), net);
   }
   void run(const Call& call) const override { node_all_reduce(call, NodePath::zero_copy); }
 };

@@ -12,8 +12,8 @@ class NodeShared final : public NamedAlgorithm {
  public:
   using NamedAlgorithm::NamedAlgorithm;
   std::string why_not(const Call& call) const override { return why_no_node_path(call); }
-  Seconds cost(Bytes, int ranks, const Network&) const noexcept override {
-    return Seconds(ranks * node_cost::flag_seconds);
+  Seconds cost(Bytes, int ranks, const Network& net) const noexcept override {
+    return Seconds(ranks * node_cost::flag(net));
   }
   void run(const Call& call) const override { node_barrier(call, NodePath::zero_copy); }
 };

@@ -12,8 +12,8 @@ class NodeShared final : public NamedAlgorithm {
  public:
   using NamedAlgorithm::NamedAlgorithm;
   std::string why_not(const Call& call) const override { return why_no_node_path(call); }
-  Seconds cost(Bytes bytes, int ranks, const Network&) const noexcept override {
-    return node_cost::seconds(ranks, static_cast<double>(bytes), node_cost::shared_beta);
+  Seconds cost(Bytes bytes, int ranks, const Network& net) const noexcept override {
+    return node_cost::shared_seconds(ranks, static_cast<double>(bytes), net);
   }
   void run(const Call& call) const override { node_broadcast(call, NodePath::zero_copy); }
 };

@@ -15,4 +15,12 @@ inline Seconds seconds(int ranks, double bytes, double beta) noexcept {
   return Seconds(2 * ranks * flag_seconds + bytes * beta);
 }
 
+/// A flag, and the above in shared buffers, with the figures of `net` where it has them.
+inline double flag(const Network& net) noexcept {
+  return net.node_alpha > 0 ? net.node_alpha : flag_seconds;
+}
+inline Seconds shared_seconds(int ranks, double bytes, const Network& net) noexcept {
+  return Seconds(2 * ranks * flag(net) + bytes * (net.node_beta > 0 ? net.node_beta : shared_beta));
+}
+
 }  // namespace shoal::node_cost

@@ -10,6 +10,7 @@
 #include <shoal/runtime/error.hpp>
 
 #include "command.hpp"
+#include "planning/check.hpp"
 #include "planning/flags.hpp"
 #include "planning/json_output.hpp"
 #include "table_row.hpp"
@@ -28,6 +29,7 @@ constexpr const char* about_plan =
     "  shoal plan --model gpt-3-175b --cluster a100-ib --nodes 128 --global-batch 1536\n"
     "  shoal plan --model llama-2-7b --cluster rpi4 --decode --weights q40\n"
     "  shoal plan --list\n"
+    "  shoal run -n 2 -- plan --check          against this machine (shoal tune)\n"
     "\n"
     "Predicts time and memory of every division of the work by the formulae in docs/planning.md, "
     "from profiles whose figures carry their sources.";
@@ -94,7 +96,7 @@ void print_estimate(const Estimate& estimate, int place) {
   print_row("  memory", text, indent);
 }
 
-class PlanCommand : public LocalCommand {
+class PlanCommand : public Command {
  public:
   void add_to(CLI::App& program) override {
     app_ = program.add_subcommand("plan", about_plan);
@@ -111,6 +113,19 @@ class PlanCommand : public LocalCommand {
     app_->add_flag("--explain", explain_, "walk through the arithmetic of the best one");
     app_->add_flag("--list", list_, "names of all profiles");
     add_json_option(*app_, json_);
+#ifdef SHOAL_HAS_BENCH
+    add_check_flags(*app_, check_);
+#endif
+  }
+
+  bool is_local() const noexcept override { return !check_.wanted; }
+
+  int run([[maybe_unused]] Runtime& runtime) override {
+#ifdef SHOAL_HAS_BENCH
+    return run_check(runtime, check_, flags_, explain_, json_);
+#else
+    return 1;
+#endif
   }
 
   int run_alone() override {
@@ -312,6 +327,7 @@ class PlanCommand : public LocalCommand {
   }
 
   PlanFlags flags_;
+  CheckFlags check_;
   int top_ = 3;
   bool explain_ = false, list_ = false;
   JsonWish json_;

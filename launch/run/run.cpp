@@ -72,6 +72,13 @@ std::string list_of(const std::vector<std::string>& names) {
   return out;
 }
 
+// The mesh that a training's flags name; "auto" is found by the ranks themselves.
+std::optional<std::string> mesh_flag(const Words& words) {
+  std::optional<std::string> mesh = flag_value(words, "--mesh");
+  if (mesh == "auto") mesh.reset();
+  return mesh;
+}
+
 class RunCommand : public LocalCommand {
  public:
   void add_to(CLI::App& program) override {
@@ -130,7 +137,7 @@ class RunCommand : public LocalCommand {
       if (count > 0) wish_.threads = count;
     }
     if (is_train_ && !wish_.ranks && !wish_.ranks_per_host) {
-      if (const auto mesh = flag_value(words_, "--mesh"); mesh && !mesh->empty()) {
+      if (const auto mesh = mesh_flag(words_); mesh && !mesh->empty()) {
         wish_.ranks = MeshShape::parse(*mesh).size();
       }
     }
@@ -210,7 +217,7 @@ class RunCommand : public LocalCommand {
 
   std::string mesh_note(const JobLine& job) const {
     const auto mesh = flag_value(job.program, "--mesh");
-    if (mesh && !mesh->empty()) return ", mesh " + *mesh;
+    if (mesh && !mesh->empty()) return *mesh == "auto" ? "" : ", mesh " + *mesh;
     // A resumed training takes the heads of its checkpoint.
     if (has_flag(job.program, "--resume")) return "";
     const std::string heads = flag_value(job.program, "--n-head").value_or("12");
@@ -268,7 +275,7 @@ class RunCommand : public LocalCommand {
     if (!gone.empty()) wish.ranks = ranks_left(alive, wanted);
     if (is_train_) {
       job.program = resumed_words(words_);
-      const auto mesh = flag_value(words_, "--mesh");
+      const auto mesh = mesh_flag(words_);
       if (mesh && !mesh->empty() && wish.ranks && *wish.ranks < wanted) {
         const MeshFit fit = fit_mesh(*mesh, *wish.ranks);
         wish.ranks = fit.ranks;

@@ -41,6 +41,21 @@ Network Prices::network(int level, int members) const {
   return net;
 }
 
+Network Prices::network_for(Operation operation, double bytes, int level, int members) const {
+  Network net = network(level, members);
+  const auto& measured = cluster_.levels[static_cast<std::size_t>(level)].measured;
+  const auto take = [&](const std::string& name, double& figure,
+                        std::initializer_list<double> where) {
+    const auto found = measured.find(name);
+    if (found != measured.end()) figure = found->second.at(where);
+  };
+  const double ranks = members;
+  take("flag", net.node_alpha, {ranks});
+  take(std::string(name_of(operation)), net.node_beta, {ranks, bytes});
+  take("message", net.beta, {bytes});
+  return net;
+}
+
 std::vector<int> Prices::spread(Group group) const {
   std::vector<int> counts;
   int before = 1;  // members in a domain of the level inside
@@ -59,7 +74,7 @@ const Algorithm* Prices::algorithm(Operation operation, double bytes, int member
                                    int level) const {
   const Level& at = cluster_.levels[static_cast<std::size_t>(level)];
   if (at.kind == Level::Kind::shared_memory) return &find_algorithm(operation, "node_shared");
-  const Network net = network(level, members);
+  const Network net = network_for(operation, bytes, level, members);
   const Algorithm* best = nullptr;
   Seconds least{0};
   for (const Algorithm* each : algorithms(operation)) {
@@ -81,7 +96,7 @@ double Prices::all_at_once(double bytes, int members, int level) const {
 
 double Prices::flat(Operation operation, double bytes, int members, int level) const {
   if (members <= 1) return 0;
-  const Network net = network(level, members);
+  const Network net = network_for(operation, bytes, level, members);
   const Algorithm* best = algorithm(operation, bytes, members, level);
   double seconds = best->cost(whole_bytes(bytes), members, net).count();
   if (operation == Operation::all_to_all && net.node_alpha == 0) {
@@ -99,9 +114,10 @@ double Prices::by_levels(Operation operation, double bytes, const std::vector<in
   if (here == 1) return by_levels(operation, bytes, counts, level + 1);
   const Level& inside = cluster_.levels[level];
   if (inside.kind == Level::Kind::shared_memory && level + 2 == counts.size()) {
-    Network net = network(static_cast<int>(level) + 1, above);
-    net.node_alpha = inside.latency;
-    net.node_beta = inside.beta();
+    Network net = network_for(operation, bytes, static_cast<int>(level) + 1, above);
+    const Network node = network_for(operation, bytes, static_cast<int>(level), here);
+    net.node_alpha = node.node_alpha;
+    net.node_beta = node.node_beta;
     net.nodes = above;
     net.per_node = here;
     // The lanes of one group share the node's link with those of its other groups only.

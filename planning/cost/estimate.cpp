@@ -6,6 +6,7 @@
 #include <shoal/planning/estimate.hpp>
 #include <shoal/runtime/error.hpp>
 
+#include "cost/gpt_step.hpp"
 #include "cost/tally.hpp"
 
 namespace shoal::planning {
@@ -221,7 +222,9 @@ Estimate estimate(const Model& model, const Software& software, const Prices& pr
     if (!explain) return out;
   }
   out.flops = model_flops(model, workload);
-  if (training) {
+  if (training && is_measured_step(model, software, cluster.device, layout)) {
+    estimate_measured_step(model, prices, workload, out, explain);
+  } else if (training) {
     estimate_training(model, software, prices, workload, out, explain);
   } else {
     estimate_inference(model, software, prices, workload, out, explain);

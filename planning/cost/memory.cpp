@@ -10,15 +10,12 @@
 #include <shoal/models/memory.hpp>
 #include <shoal/planning/estimate.hpp>
 
+#include "cost/gpt_step.hpp"
+
 namespace shoal::planning {
 namespace {
 
 double as_real(Index value) { return static_cast<double>(value); }
-
-bool is_gpt(const Model& model) {
-  return model.learned_positions && model.tied && !model.gated && model.experts == 0 &&
-         model.kv_rank == 0 && model.ffn == 4 * model.width && model.kv_heads == model.heads;
-}
 
 // What the trainer itself foresees for the rank that takes the most.
 MemoryNeed of_this_runtime(const Model& model, const Workload& workload, const Layout& layout,

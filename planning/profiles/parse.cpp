@@ -1,7 +1,11 @@
 // Profiles from their text.
+#include <algorithm>
 #include <array>
+#include <functional>
 
 #include <fmt/format.h>
+#include <shoal/collectives/registry.hpp>
+#include <shoal/planning/kernels.hpp>
 #include <shoal/runtime/error.hpp>
 
 #include "profiles/fields.hpp"
@@ -11,6 +15,78 @@ namespace {
 
 constexpr double huge = 1e24;
 constexpr Index most_extent = Index{1} << 40;
+
+constexpr std::size_t most_points = 1 << 16;
+
+Table parse_table(const ProfileJson& json, const std::string& where) {
+  Fields fields(json, where);
+  Table table;
+  const auto numbers = [&](const ProfileJson& list, std::vector<double>& out) {
+    if (!list.is_array() || list.empty() || list.size() > most_points) {
+      refuse_profile(where, "a list of numbers is none, is empty or has more than 2^16");
+    }
+    for (const ProfileJson& each : list) {
+      if (!each.is_number()) refuse_profile(where, "a list of numbers holds something else");
+      out.push_back(each.get<double>());
+      if (!(out.back() > 0 && out.back() < huge)) {
+        refuse_profile(where, fmt::format("{} is not above 0 and below {}", out.back(), huge));
+      }
+    }
+  };
+  const ProfileJson& axes = fields.member("axes");
+  if (!axes.is_array() || axes.empty() || axes.size() > 3) {
+    refuse_profile(where, "\"axes\" are not 1 to 3 lists");
+  }
+  std::size_t points = 1;
+  for (const ProfileJson& axis : axes) {
+    std::vector<double>& values = table.axes.emplace_back();
+    numbers(axis, values);
+    if (std::adjacent_find(values.begin(), values.end(), std::greater_equal<>()) != values.end()) {
+      refuse_profile(where, "an axis does not ascend");
+    }
+    points *= values.size();
+    if (points > most_points) refuse_profile(where, "it has more than 2^16 points");
+  }
+  numbers(fields.member("seconds"), table.values);
+  if (table.values.size() != points) {
+    refuse_profile(where, fmt::format("{} \"seconds\" for {} points", table.values.size(), points));
+  }
+  const std::string letter = fields.text("confidence");
+  if (letter.size() != 1 || letter[0] < 'A' || letter[0] > 'E') {
+    refuse_profile(where, "its \"confidence\" is no letter A to E");
+  }
+  table.confidence = letter[0];
+  table.source = fields.text("source");
+  fields.finish();
+  return table;
+}
+
+// `axes_of`: how many extents a table of that name has; 0: there is none such.
+std::map<std::string, Table> parse_tables(Fields& fields, const std::string& where,
+                                          std::size_t (*axes_of)(const std::string&)) {
+  std::map<std::string, Table> tables;
+  if (!fields.has("measured")) return tables;
+  const ProfileJson& json = fields.member("measured");
+  if (!json.is_object()) refuse_profile(where, "\"measured\" is no object");
+  for (const auto& [name, value] : json.items()) {
+    const std::size_t axes = axes_of(name);
+    if (axes == 0) refuse_profile(where, fmt::format("nobody knows what \"{}\" is", name));
+    Table table = parse_table(value, where + ", " + name);
+    if (table.axes.size() != axes) {
+      refuse_profile(where, fmt::format("\"{}\" has {} axes, not {}", name, table.axes.size(), axes));
+    }
+    tables[name] = std::move(table);
+  }
+  return tables;
+}
+
+std::size_t axes_of_link(const std::string& name) {
+  if (name == "flag" || name == "message") return 1;
+  for (const Operation each : all_operations) {
+    if (name == name_of(each)) return 2;
+  }
+  return 0;
+}
 
 // From narrow to wide.
 constexpr std::array<std::string_view, 5> widening = {"fp4", "fp8", "int8", "bf16", "fp32"};
@@ -31,6 +107,9 @@ Level parse_level(const ProfileJson& json, const std::string& where) {
   level.overhead = fields.figure("overhead_seconds", 0, 1);
   level.shared_by = static_cast<int>(fields.whole_or("shared_by", 1, 1, 1 << 20));
   level.full_duplex = fields.flag("full_duplex", true);
+  level.measured = parse_tables(fields, where + ", level " + level.name, axes_of_link);
+  level.beside_slowdown = fields.figure_if("beside_slowdown", 0.1, 1e3);
+  level.beside_cost = fields.figure_if("beside_cost", 0, 1e3);
   fields.finish();
   return level;
 }
@@ -55,6 +134,9 @@ Device device_from(const ProfileJson& json, const std::string& where) {
   device.tile_cols = fields.figure("tile_cols", 1, 4096);
   device.half_depth = fields.figure("half_depth", 0, 1e5);
   device.launch_seconds = fields.figure("launch_seconds", 0, 1);
+  device.measured = parse_tables(fields, where, axes_of_kernel);
+  device.crowded_products = fields.figure_if("crowded_products", 0.1, 1e3);
+  device.crowded_streams = fields.figure_if("crowded_streams", 0.1, 1e3);
   device.watts = fields.figure_if("watts", 0, 1e9);
   device.dollars = fields.figure_if("dollars", 0, 1e12);
   fields.finish();

@@ -21,7 +21,7 @@ mkdir -p blocked
 : >blocked/file
 rejects 'tune.*blocked/file.*--output' ranks "$shoal" tune --output blocked/file/table.json
 
-accepts "written to $table" ranks "$shoal" tune --max-bytes 512 --seconds-per-size 0.001
+accepts "written to $table" ranks "$shoal" tune --max-bytes 512 --seconds-per-size 0.001 --what table
 [ -f "$table" ] || fail "no table"
 [ ! -e "$table.new" ] || fail "something is left behind"
 for word in shoal-tuning-1 processor date hosts mpi within_node node.stage_bytes barrier; do
@@ -63,4 +63,27 @@ run told
 printf '%s\n' "$output" | grep -q 'warning' && fail "no table is no reason to warn"
 printf '%s\n' "$output" | grep -q '64 to 127 bytes: node: ' || fail "without a table it is the node's memory"
 
+# A profile of two ranks, which the planner takes, and the check compares with.
+SHOAL_TUNING=$table
+profile=$XDG_CONFIG_HOME/shoal/tuning.profile.json
+two() {
+  "$mpirun" -n 2 --bind-to none "$@"
+}
+rejects 'no profile.*shoal tune' two "$shoal" plan --check
+accepts "profile is $profile" two "$shoal" tune --what profile --quick
+accepts 'tokens/s on 2 devices' "$shoal" plan --model gpt2 --cluster "$profile" --global-batch 4 --context 64
+accepts '"median_error"' two "$shoal" plan --check --configs nano --dtype fp32 --steps-only --json
+rejects 'profile is of 2 ranks' ranks "$shoal" plan --check --cluster "$profile"
+rejects 'was not measured' two "$shoal" plan --check --cluster epyc-9965-10g
+rejects 'nowhere' two "$shoal" plan --check --cluster nowhere
+rejects 'nowhere' two "$shoal" plan --check --configs nowhere
+
+# The mesh of a training: by that profile; without one, and where there is none to have, it says so.
+yes 'the fish swim in a shoal' | head -500 >text.txt
+set -- train --data text.txt --n-layer 1 --n-head 2 --n-embd 16 --block-size 8 --batch-size 4 \
+  --max-iters 1 --eval-interval 0 --dry-run --mesh auto
+accepts 'auto: .* a step, by the profile of shoal tune; ' two "$shoal" "$@"
+accepts 'auto: there is one rank' "$shoal" "$@"
+accepts 'auto: (the default, since ranks share|.* by a short measurement)' ranks "$shoal" "$@"
+rejects 'no mesh of 3 ranks|does not divide' ranks "$shoal" "$@" --batch-size 2
 finish

@@ -6,6 +6,7 @@
 #include <vector>
 
 #include <shoal/collectives/tuning.hpp>
+#include <shoal/planning/profile.hpp>
 #include <shoal/runtime/buffer.hpp>
 #include <shoal/runtime/communicator.hpp>
 #include <shoal/runtime/dtype.hpp>
@@ -82,7 +83,7 @@ void matmul(const Communicator& world, const MatmulOptions& options);
 
 /// Training steps on random tokens.
 struct TrainOptions {
-  std::vector<std::string> configs = {"nano"};  ///< nano, gpt2, gpt2-512
+  std::vector<std::string> configs = {"nano"};  ///< nano, small, gpt2, gpt2-512
   std::vector<std::string> types = {"fp32"};    ///< fp32, bf16
   MeshShape mesh;
   Index batch_size = 0;                         ///< sequences of a step; 0: the configuration's
@@ -99,7 +100,7 @@ void train(const Communicator& world, const TrainOptions& options);
 
 /// Checkpoints while a model trains on random tokens.
 struct CheckpointOptions {
-  std::string config = "gpt2";               ///< nano, gpt2, gpt2-512
+  std::string config = "gpt2";               ///< nano, small, gpt2, gpt2-512
   std::vector<std::string> types = {"fp32"};  ///< fp32, bf16
   MeshShape mesh;
   std::string out_dir = ".";                 ///< on the disk to measure; a new folder in it is used
@@ -111,6 +112,11 @@ struct CheckpointOptions {
 /// disk alone takes: from a computation in registers, while as many bytes are written.
 /// Collective. Throws UsageError for options that make no sense.
 void checkpoint(const Communicator& world, const CheckpointOptions& options);
+
+/// Prints what the start of the ranks of `world` has cost, and what memory (the proportional share, PSS)
+/// and threads each has then, after a few collectives, and after two steps of a tiny GPT: dp=N/2,tp=2.
+/// `json`: a file for the results; empty: none. Collective. Throws Error if a result is wrong.
+void start(const Communicator& world, const std::string& json);
 
 /// What a tuning table is measured for.
 struct TuneOptions {
@@ -125,5 +131,55 @@ struct TuneOptions {
 /// all algorithms of all operations by size. Collective; the result is whole on rank 0. Throws
 /// UsageError if there is one rank only.
 TuningTable tune(const Communicator& world, const TuneOptions& options);
+
+/// How a profile is measured.
+struct ProfileOptions {
+  std::vector<std::string> types = {"fp32", "bf16"};  ///< of products
+  double seconds_a_point = 0.006;                     ///< for a kernel at a shape, about
+  bool quick = false;  ///< in a second or two, three points an axis
+  /// Called on rank 0 as the work goes on, with what is measured now.
+  std::function<void(const std::string&)> progress;
+};
+
+/// Measures the ranks of `world`, all at once: what each of Shoal's kernels takes by shape, what
+/// collectives take in shared memory by size and number of ranks, and messages between nodes by size,
+/// alone and beside a computation. The profile that `shoal plan --cluster FILE` takes. Collective; the
+/// same on all ranks. Throws UsageError if nodes have different numbers of ranks.
+planning::Cluster profile(const Communicator& world, const ProfileOptions& options);
+
+/// The planner against the machine: what was measured, and what it had predicted.
+struct PlanCheck {
+  struct Row {
+    std::string kind;    ///< "collective", "product", "layer", "step"
+    std::string what;
+    bool fitted = false;  ///< the profile holds this very measurement
+    double measured = 0, predicted = 0;  ///< seconds
+    double error() const noexcept;       ///< predicted / measured − 1
+  };
+  /// The mesh that a model should take, against the quickest.
+  struct Choice {
+    std::string model, planned, best;
+    double planned_seconds = 0, best_seconds = 0;  ///< measured
+  };
+  std::vector<Row> rows;
+  std::vector<Choice> choices;
+  double median = 0, median_unfitted = 0, worst = 0;  ///< of the errors' sizes
+};
+
+/// What is checked.
+struct PlanCheckOptions {
+  planning::Cluster cluster;                           ///< a profile measured with as many ranks
+  std::vector<std::string> models = {"nano", "small", "gpt2"};  ///< as of bench train
+  std::vector<std::string> types = {"fp32", "bf16"};
+  bool parts = true;     ///< collectives, products and layers too
+  bool explain = false;  ///< print on rank 0 how each step was priced
+  /// Called on rank 0 with every row as it is there.
+  std::function<void(const PlanCheck::Row&)> progress;
+};
+
+/// Measures collectives, products, layers and training steps on the ranks of `world`, and prices each
+/// by the profile, which is the same on all ranks. Collective; the same on all ranks. Throws
+/// UsageError if the profile is of other ranks.
+PlanCheck check_plan(const Communicator& world, const PlanCheckOptions& options);
 
 }  // namespace shoal::bench

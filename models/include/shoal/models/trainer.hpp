@@ -5,6 +5,7 @@
 #include <filesystem>
 #include <functional>
 #include <optional>
+#include <string_view>
 #include <vector>
 
 #include <shoal/models/dataset.hpp>
@@ -35,6 +36,9 @@ struct TrainOptions {
   bool async_checkpoints = true;  ///< write those at intervals, from a copy, while training goes on
   Metadata metadata;              ///< kept in the checkpoints
 };
+
+/// Axes of a mesh that training can divide its work over; all others have the extent 1.
+inline constexpr std::string_view training_axes[] = {"pp", "dp", "tp"};
 
 /// Throws UsageError if the numbers make no run on this mesh.
 void check(const TrainOptions& options, const MeshShape& mesh);

@@ -25,6 +25,7 @@ struct Workload {
   Index batch = 1;            ///< sequences, over all ranks
   Index sequence = 1;         ///< tokens of each
   std::string type = "bf16";  ///< of matrix products: see Device::rate
+  bool dropout = false;       ///< training: there is some (looked at on measured machines only)
   std::string weights;        ///< how inference stores weights: a type, or "q40"; empty: as `type`
 };
 
@@ -102,6 +103,8 @@ class Prices {
   const Cluster& cluster() const noexcept { return cluster_; }
   /// The model of a level for `members` that exchange messages.
   Network network(int level, int members) const;
+  /// The same for a collective of `bytes`: with what was measured at its size, where that is known.
+  Network network_for(Operation operation, double bytes, int level, int members) const;
 
  private:
   double flat(Operation operation, double bytes, int members, int level) const;

@@ -8,6 +8,7 @@
 #include <string_view>
 #include <vector>
 
+#include <shoal/planning/table.hpp>
 #include <shoal/runtime/units.hpp>
 
 namespace shoal::planning {
@@ -37,6 +38,11 @@ struct Device {
   Figure tile_rows, tile_cols;  ///< of the largest tile of a product
   Figure half_depth;      ///< inner extent of a product at which half of its time is ramping up
   Figure launch_seconds;  ///< until an operation begins, added to each
+  /// What Shoal's kernels take on it, by kernel (docs/planning.md, "Against this machine"), measured
+  /// by `shoal tune` while all ranks of a node work at once. Empty: not measured.
+  std::map<std::string, Table> measured;
+  /// How many times as long products and streams take while the other ranks of the node work too.
+  std::optional<Figure> crowded_products, crowded_streams;
   std::optional<Figure> watts;
   std::optional<Figure> dollars;
 
@@ -60,6 +66,13 @@ struct Level {
   Figure overhead;    ///< seconds of the sender that one more message costs (o)
   int shared_by = 1;  ///< devices on one link
   bool full_duplex = true;
+  /// Measured by `shoal tune`. Shared memory: seconds a byte of each collective's formula, by name, by
+  /// ranks and bytes; and "flag", seconds a flag by ranks. Links: "message", seconds a byte of a
+  /// message by its bytes. Empty: not measured.
+  std::map<std::string, Table> measured;
+  /// Links: how many times as long an exchange takes beside a computation, and the seconds by which
+  /// a second of exchange holds that computation up.
+  std::optional<Figure> beside_slowdown, beside_cost;
 
   /// Seconds a byte (β) of one device while all that share its link send.
   double beta() const noexcept {
@@ -151,5 +164,7 @@ Device parse_device(const std::string& text, const std::string& where);
 Cluster parse_cluster(const std::string& text, const std::string& where);
 Model parse_model(const std::string& text, const std::string& where);
 Software parse_software(const std::string& text, const std::string& where);
+/// A cluster's file, its device within: parse_cluster() makes the same of it.
+std::string profile_text(const Cluster& cluster);
 
 }  // namespace shoal::planning

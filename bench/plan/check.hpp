@@ -1,0 +1,33 @@
+// The parts of bench::check_plan: what is measured, and what the planner says of it.
+#pragma once
+
+#include <string>
+#include <vector>
+
+#include <shoal/bench/bench.hpp>
+#include <shoal/planning/estimate.hpp>
+#include <shoal/runtime/communicator.hpp>
+
+namespace shoal::bench {
+
+/// What the parts work with.
+struct CheckContext {
+  const Communicator& world;
+  const planning::Cluster& cluster;
+  const planning::Prices& prices;
+  const PlanCheckOptions& options;
+  std::vector<PlanCheck::Row>& rows;
+
+  /// Adds a row; the measurement of rank 0 counts.
+  void add(const char* kind, const std::string& what, bool fitted, double measured,
+           double predicted) const;
+};
+
+/// Collectives of the world, and of its halves at once, in sizes measured for the profile and between.
+void check_collectives(const CheckContext& context);
+/// Products, and layers divided over all ranks, forward and backward.
+void check_layers(const CheckContext& context);
+/// Training steps on every mesh.
+void check_steps(const CheckContext& context, std::vector<PlanCheck::Choice>& choices);
+
+}  // namespace shoal::bench

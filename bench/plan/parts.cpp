@@ -1,0 +1,226 @@
+// Collectives, products and layers: measured here, and as the planner prices them.
+#include <algorithm>
+#include <chrono>
+#include <functional>
+#include <vector>
+
+#include <fmt/format.h>
+#include <shoal/collectives/all_reduce.hpp>
+#include <shoal/collectives/barrier.hpp>
+#include <shoal/kernels/local/activation.hpp>
+#include <shoal/kernels/parallel/attention.hpp>
+#include <shoal/kernels/parallel/linear.hpp>
+#include <shoal/planning/kernels.hpp>
+#include <shoal/runtime/placement.hpp>
+
+#include "plan/check.hpp"
+#include "timing.hpp"
+#include "tune/fresh_collective.hpp"
+#include "tune/sampler.hpp"
+
+namespace shoal::bench {
+namespace {
+
+using planning::Form;
+using planning::Group;
+
+constexpr double part_budget = 0.25;  // seconds for one figure
+
+struct CollectiveCase {
+  Operation operation;
+  Bytes bytes;
+};
+
+// True if the profile has a measurement of the very size, of which the prediction is then made.
+bool was_measured(const planning::Cluster& cluster, Operation operation, Bytes bytes) {
+  for (const planning::Level& level : cluster.levels) {
+    const auto found = level.measured.find(std::string(name_of(operation)));
+    if (found == level.measured.end()) continue;
+    for (const double size : found->second.axes[1]) {
+      if (size == static_cast<double>(bytes)) return cluster.nodes == 1;
+    }
+  }
+  return false;
+}
+
+std::string size_text(Bytes bytes) {
+  if (bytes >= 1000000) return fmt::format("{:.4g} MB", static_cast<double>(bytes) * 1e-6);
+  if (bytes >= 1000) return fmt::format("{:.4g} kB", static_cast<double>(bytes) * 1e-3);
+  return fmt::format("{} B", bytes);
+}
+
+// `groups`: of consecutive ranks, all at once.
+void check_collective(const CheckContext& context, const Communicator& group,
+                      const CollectiveCase& of) {
+  FreshCollective collective(group, of.operation, of.bytes);
+  const double measured = collective.time(part_budget);
+  const double predicted = context.prices.collective(
+      of.operation, static_cast<double>(collective.bytes()), {group.size(), 1});
+  context.add("collective",
+              fmt::format("{} of {} over {} ranks", name_of(of.operation), size_text(of.bytes),
+                          group.size()),
+              was_measured(context.cluster, of.operation, of.bytes), measured, predicted);
+}
+
+// A product on every rank.
+void check_product(const CheckContext& context, const Sampler& sampler, const std::string& type,
+                   Form form, Index m, Index n, Index k) {
+  using kernels::Trans;
+  const planning::Device& device = context.cluster.device;
+  const auto found = device.measured.find(planning::product_table(type, form));
+  if (found == device.measured.end()) return;
+  Pool pool(8 * (m * k + k * n + m * n) + (Index{3} << 20));
+  const double measured = sampler.time([&] {
+    const float* a = pool.take(m * k);
+    const float* b = pool.take(k * n);
+    kernels::gemm(form == Form::tn ? Trans::yes : Trans::no,
+                  form == Form::nt ? Trans::yes : Trans::no, m, n, k, 1.0f, a,
+                  form == Form::tn ? m : k, b, form == Form::nt ? k : n, 0.0f, pool.take(m * n), n,
+                  type == "bf16" ? kernels::Precision::bf16 : kernels::Precision::fp32);
+  });
+  const auto on = [](const std::vector<double>& axis, Index value) {
+    return std::find(axis.begin(), axis.end(), static_cast<double>(value)) != axis.end();
+  };
+  const auto& axes = found->second.axes;
+  const char* names[] = {"A B^T", "A B", "A^T B"};
+  context.add("product",
+              fmt::format("{} {}, {} x {} x {}", type, names[static_cast<int>(form)], m, n, k),
+              on(axes[0], m) && on(axes[1], n) && on(axes[2], k), measured,
+              planning::product_seconds_of(device, type, form, static_cast<double>(m),
+                                           static_cast<double>(n), static_cast<double>(k)));
+}
+
+// Of calls in which the ranks meet: all make as many.
+double slowest(const Communicator& world, const std::function<void()>& call) {
+  constexpr int calls = 30;
+  std::vector<double> times;
+  call();
+  for (int i = 0; i < calls; ++i) {
+    barrier(world);
+    const auto start = std::chrono::steady_clock::now();
+    call();
+    times.push_back(std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count());
+  }
+  all_reduce(world, times.data(), times.data(), calls, DType::f64, ReduceOp::max);
+  return lower_quartile(times);
+}
+
+// An MLP divided over all ranks, forward and backward.
+void check_mlp(const CheckContext& context, Index rows, Index width) {
+  const Communicator& world = context.world;
+  const Index inner = block_of(4 * width, world.size(), world.rank()).size;
+  const kernels::ColumnParallelLinear up(world, width, inner, kernels::Precision::fp32);
+  const kernels::RowParallelLinear down(world, inner, width, kernels::Precision::fp32);
+  const Buffer<float> x(rows * width), first(inner * width), second(inner * width),
+      before(rows * inner), after(rows * inner), dinner(rows * inner), dfirst(inner * width),
+      dsecond(inner * width);
+  const Buffer<float> y(rows * width, Memory::node_shared), dx(rows * width, Memory::node_shared);
+  for (const Buffer<float>* buffer : {&x, &first, &second}) {
+    for (Index i = 0; i < buffer->size(); ++i) (*buffer)[i] = 1e-2f * static_cast<float>(i % 13 - 6);
+  }
+  const double measured = slowest(world, [&] {
+    up.forward(rows, x.data(), first.data(), nullptr, before.data());
+    kernels::bias_gelu_forward(rows, inner, before.data(), nullptr, after.data());
+    down.forward(rows, after.data(), second.data(), nullptr, y.data());
+    down.backward(rows, after.data(), second.data(), y.data(), dinner.data(), dsecond.data(),
+                  nullptr, kernels::Gradients::overwrite);
+    kernels::gelu_backward(rows * inner, before.data(), dinner.data(), dinner.data());
+    up.backward(rows, x.data(), first.data(), dinner.data(), dx.data(), dfirst.data(), nullptr,
+                kernels::Gradients::overwrite);
+  });
+  const planning::Device& device = context.cluster.device;
+  const auto r = static_cast<double>(rows), w = static_cast<double>(width),
+             i = static_cast<double>(inner);
+  const auto product = [&](Form form, double m, double n, double k) {
+    return planning::product_seconds_of(device, "fp32", form, m, n, k);
+  };
+  const double sum = context.prices.collective(Operation::all_reduce, 4 * r * w,
+                                               Group{world.size(), 1});
+  const double predicted =
+      product(Form::nt, r, i, w) + product(Form::nt, r, w, i) + product(Form::nn, r, i, w) +
+      product(Form::tn, w, i, r) + product(Form::nn, r, w, i) + product(Form::tn, i, w, r) +
+      planning::stream_seconds_of(device, "bias_gelu", r, i) +
+      planning::stream_seconds_of(device, "gelu_backward", r, i) + 2 * sum;
+  context.add("layer", fmt::format("MLP of width {}, {} rows, tp={}", width, rows, world.size()),
+              false, measured, predicted);
+}
+
+// Attention with its projections, divided by heads.
+void check_attention(const CheckContext& context, Index batch, Index time, Index width, Index heads) {
+  const Communicator& world = context.world;
+  if (heads % world.size() != 0) return;
+  const kernels::HeadParallelAttention layer(world, width, heads, kernels::Precision::fp32);
+  const Index rows = batch * time, mine = layer.local_heads() * layer.head_dim();
+  const Buffer<float> x(rows * width), qkv_weight(3 * mine * width), proj_weight(mine * width),
+      qkv(3 * rows * mine), attended(rows * mine), sums(batch * layer.local_heads() * time),
+      dqkv_weight(3 * mine * width), dproj_weight(mine * width), dqkv(3 * rows * mine),
+      dattended(rows * mine);
+  const Buffer<float> y(rows * width, Memory::node_shared), dx(rows * width, Memory::node_shared);
+  for (const Buffer<float>* buffer : {&x, &qkv_weight, &proj_weight}) {
+    for (Index i = 0; i < buffer->size(); ++i) (*buffer)[i] = 1e-2f * static_cast<float>(i % 13 - 6);
+  }
+  const double measured = slowest(world, [&] {
+    layer.forward(batch, time, x.data(), {qkv_weight.data(), nullptr, proj_weight.data(), nullptr},
+                  {qkv.data(), attended.data(), sums.data()}, y.data(), {}, 0);
+    layer.backward(batch, time, x.data(), {qkv_weight.data(), nullptr, proj_weight.data(), nullptr},
+                   {qkv.data(), attended.data(), sums.data()}, y.data(), dx.data(),
+                   {dqkv_weight.data(), nullptr, dproj_weight.data(), nullptr}, dqkv.data(),
+                   dattended.data(), {}, 0, kernels::Gradients::overwrite);
+  });
+  const planning::Device& device = context.cluster.device;
+  const auto r = static_cast<double>(rows), w = static_cast<double>(width),
+             h = static_cast<double>(mine);
+  const auto product = [&](Form form, double m, double n, double k) {
+    return planning::product_seconds_of(device, "fp32", form, m, n, k);
+  };
+  const auto core = [&](bool backward) {
+    return planning::attention_seconds_of(
+        device, "fp32", backward, static_cast<double>(batch * layer.local_heads()),
+        static_cast<double>(time), static_cast<double>(layer.head_dim()));
+  };
+  const double sum = context.prices.collective(Operation::all_reduce, 4 * r * w,
+                                               Group{world.size(), 1});
+  const double predicted = product(Form::nt, r, 3 * h, w) + core(false) + product(Form::nt, r, w, h) +
+                           product(Form::nn, r, h, w) + product(Form::tn, w, h, r) + core(true) +
+                           product(Form::nn, r, w, 3 * h) + product(Form::tn, 3 * h, w, r) + 2 * sum;
+  context.add("layer",
+              fmt::format("attention of width {}, {} x {} tokens, tp={}", width, batch, time,
+                          world.size()),
+              false, measured, predicted);
+}
+
+}  // namespace
+
+void check_collectives(const CheckContext& context) {
+  const Communicator& world = context.world;
+  if (world.size() < 2) return;
+  // Of each operation a size that the profile has on one node, and one between two of them.
+  const CollectiveCase cases[] = {
+      {Operation::all_reduce, 1024},          {Operation::all_reduce, 24000},
+      {Operation::all_reduce, 65536},         {Operation::all_reduce, 1500000},
+      {Operation::all_reduce, 4194304},       {Operation::all_reduce, 12000000},
+      {Operation::reduce_scatter, 262144},    {Operation::reduce_scatter, 2000000},
+      {Operation::all_gather, 262144},        {Operation::all_gather, 2000000},
+      {Operation::broadcast, 65536},          {Operation::broadcast, 1000000},
+      {Operation::all_to_all, 65536},         {Operation::all_to_all, 1000000}};
+  for (const CollectiveCase& each : cases) check_collective(context, world, each);
+  if (world.size() < 4 || world.size() % 2 != 0) return;
+  const int half = world.size() / 2;
+  const Communicator group = world.split(world.rank() / half, world.rank(), "half");
+  check_collective(context, group, {Operation::all_reduce, 65536});
+  check_collective(context, group, {Operation::all_reduce, 1500000});
+}
+
+void check_layers(const CheckContext& context) {
+  const Sampler sampler(context.world, part_budget);
+  check_product(context, sampler, "fp32", Form::nt, 256, 512, 128);
+  check_product(context, sampler, "fp32", Form::nt, 192, 1536, 384);
+  check_product(context, sampler, "fp32", Form::nn, 768, 192, 320);
+  check_product(context, sampler, "fp32", Form::tn, 700, 300, 200);
+  check_product(context, sampler, "bf16", Form::nt, 512, 512, 512);
+  check_product(context, sampler, "bf16", Form::nt, 384, 1152, 768);
+  check_mlp(context, 384, 320);
+  check_attention(context, 4, 192, 384, 8);
+}
+
+}  // namespace shoal::bench

@@ -1,0 +1,91 @@
+// Whole training steps on every mesh, measured and planned.
+#include <algorithm>
+#include <vector>
+
+#include <fmt/format.h>
+#include <shoal/collectives/all_reduce.hpp>
+#include <shoal/models/trainer.hpp>
+#include <shoal/planning/gpt.hpp>
+
+#include "plan/check.hpp"
+#include "timing.hpp"
+#include "train_configs.hpp"
+
+namespace shoal::bench {
+namespace {
+
+// Steps of a mesh, until they have taken so long, in seconds.
+constexpr double step_budget = 2;
+constexpr int fewest_steps = 3;
+
+models::TrainOptions options_of(const TrainConfig& config, const std::string& type) {
+  models::TrainOptions options;
+  options.model = config.model;
+  options.model.precision = train_precision(type);
+  options.batch_size = config.batch_size;
+  options.eval_interval = 0;
+  options.max_iters = config.warm_up + config.steps;
+  options.learning_rate.warmup_steps = 0;
+  return options;
+}
+
+// Lower quartile over steps of the slowest rank's seconds.
+double step_seconds(const Communicator& world, const MeshShape& shape,
+                    const models::TrainOptions& options, int warm_up) {
+  const Mesh mesh(world, shape);
+  const models::Dataset data = random_tokens(options.model);
+  models::Trainer trainer(options, mesh, data);
+  std::vector<double> times(static_cast<std::size_t>(options.max_iters), 0.0);
+  models::Trainer::Callbacks callbacks;
+  double spent = 0;
+  int timed = 0;
+  callbacks.on_step = [&](const models::StepReport& report) {
+    if (report.step < warm_up || !report.loss) return;
+    times[static_cast<std::size_t>(timed++)] = report.step_ms * 1e-3;
+    spent += report.step_ms * 1e-3;
+  };
+  callbacks.should_stop = [&] { return spent > step_budget && timed >= fewest_steps; };
+  trainer.run(callbacks);
+  all_reduce(world, times.data(), times.data(), static_cast<Index>(times.size()), DType::f64,
+             ReduceOp::max);
+  times.resize(static_cast<std::size_t>(timed));
+  return lower_quartile(times);
+}
+
+}  // namespace
+
+void check_steps(const CheckContext& context, std::vector<PlanCheck::Choice>& choices) {
+  const planning::Software software = planning::find_software("shoal");
+  for (const std::string& name : context.options.models) {
+    const TrainConfig& config = train_config(name);
+    for (const std::string& type : context.options.types) {
+      const models::TrainOptions options = options_of(config, type);
+      std::vector<planning::PricedMesh> meshes =
+          planning::price_meshes(options, software, context.cluster, context.world.size());
+      PlanCheck::Choice choice;
+      choice.model = name + " " + type;
+      for (const planning::PricedMesh& each : meshes) {
+        if (options.batch_size % each.mesh.size_of("dp") != 0 || !each.estimate.fits) continue;
+        const double measured =
+            step_seconds(context.world, each.mesh, options, config.warm_up);
+        context.add("step", fmt::format("{} {}, {}", name, type, each.mesh.text()), false, measured,
+                    each.estimate.seconds);
+        const double counted = context.rows.back().measured;
+        if (choice.planned.empty()) {
+          choice.planned = each.mesh.text();
+          choice.planned_seconds = counted;
+        }
+        if (choice.best.empty() || counted < choice.best_seconds) {
+          choice.best = each.mesh.text();
+          choice.best_seconds = counted;
+        }
+        if (context.options.explain && context.world.rank() == 0) {
+          for (const std::string& line : each.estimate.steps) fmt::print("    {}\n", line);
+        }
+      }
+      if (!choice.best.empty()) choices.push_back(std::move(choice));
+    }
+  }
+}
+
+}  // namespace shoal::bench

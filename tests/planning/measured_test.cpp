@@ -1,0 +1,266 @@
+// Plans by measured profiles: tables, their files, and the laws of a step that is priced by them.
+#include <cmath>
+#include <random>
+#include <string>
+
+#include <gtest/gtest.h>
+#include <shoal/planning/gpt.hpp>
+#include <shoal/planning/kernels.hpp>
+#include <shoal/runtime/error.hpp>
+#include <support/random.hpp>
+
+namespace shoal::planning {
+namespace {
+
+Table constant(std::size_t axes, double seconds) {
+  Table table;
+  std::size_t points = 1;
+  for (std::size_t i = 0; i < axes; ++i) {
+    table.axes.push_back({8, 4096});
+    points *= 2;
+  }
+  table.values.assign(points, seconds);
+  table.source = "a test";
+  return table;
+}
+
+Figure figure(double value) { return {value, 'E', "a test"}; }
+
+constexpr double flop = 1e-11, element = 1e-9, flag = 1e-7, byte = 1e-10, latency = 5e-5,
+                 message_byte = 1e-8;
+
+// `nodes` of `each` ranks: every product at 100 GFLOP/s, every stream a nanosecond an element.
+Cluster machine(int nodes, int each) {
+  Cluster cluster;
+  cluster.name = "test";
+  cluster.nodes = nodes;
+  cluster.devices_per_node = each;
+  cluster.software = "shoal";
+  Device& device = cluster.device;
+  device.name = "rank";
+  device.peak["fp32"] = figure(1 / flop);
+  device.memory_bytes = figure(1e12);
+  device.memory_bandwidth = figure(1e10);
+  device.matrix_efficiency = device.memory_efficiency = figure(1);
+  device.units = device.tile_rows = device.tile_cols = figure(1);
+  device.half_depth = figure(0);
+  device.launch_seconds = figure(1e-7);
+  for (const Form form : all_forms) device.measured[product_table("fp32", form)] = constant(3, flop);
+  for (const bool backward : {false, true}) {
+    device.measured[attention_table("fp32", backward)] = constant(2, flop);
+  }
+  for (const StreamKernel& kernel : stream_kernels) {
+    device.measured[std::string(kernel.name)] = constant(kernel.by_rows ? 2 : 1, element);
+  }
+  if (each > 1 || nodes == 1) {
+    Level level;
+    level.name = "shared memory";
+    level.kind = Level::Kind::shared_memory;
+    level.devices = nodes > 1 ? each : 0;
+    level.latency = figure(flag);
+    level.bandwidth = figure(1 / byte);
+    level.efficiency = figure(1);
+    level.overhead = figure(0);
+    level.measured["flag"] = constant(1, flag);
+    level.measured["all_reduce"] = constant(2, byte);
+    cluster.levels.push_back(level);
+  }
+  if (nodes > 1) {
+    Level level;
+    level.name = "network";
+    level.latency = figure(latency);
+    level.bandwidth = figure(1 / message_byte);
+    level.efficiency = figure(1);
+    level.overhead = figure(latency / 2);
+    level.shared_by = each;
+    level.measured["message"] = constant(1, message_byte);
+    level.beside_slowdown = figure(1);
+    level.beside_cost = figure(0);
+    cluster.levels.push_back(level);
+  }
+  return cluster;
+}
+
+models::TrainOptions small_run() {
+  models::TrainOptions options;
+  options.model = {512, 64, 4, 4, 128};
+  options.batch_size = 8;
+  options.max_iters = 1;
+  return options;
+}
+
+double step_seconds(const Cluster& cluster, const models::TrainOptions& options,
+                    const MeshShape& mesh) {
+  const Estimate made = estimate(model_of(options.model), find_software("shoal"), Prices(cluster),
+                                 workload_of(options, mesh), layout_of(options, mesh));
+  EXPECT_EQ(made.why_not, "");
+  double sum = 0;
+  for (const Cause& cause : made.causes) {
+    EXPECT_GE(cause.seconds, 0) << cause.name;
+    sum += cause.seconds;
+  }
+  EXPECT_NEAR(sum / made.seconds, 1, 1e-9);
+  return made.seconds;
+}
+
+MeshShape mesh_of(int dp, int tp) { return {{{"dp", dp}, {"tp", tp}}}; }
+
+// Interpolation in logarithms is exact for c·x^a·y^b·z^d, on the points and between them.
+TEST(Table, IsExactForPowers) {
+  std::mt19937_64 random = shoal::testing::generator();
+  std::uniform_real_distribution<double> exponent(-2, 2), place(0, 1);
+  for (int trial = 0; trial < 50; ++trial) {
+    const double a[3] = {exponent(random), exponent(random), exponent(random)};
+    const auto law = [&](double x, double y, double z) {
+      return 1e-9 * std::pow(x, a[0]) * std::pow(y, a[1]) * std::pow(z, a[2]);
+    };
+    Table table;
+    table.axes = {{1, 10, 30}, {2, 5}, {16, 64, 1024, 4096}};
+    for (const double x : table.axes[0]) {
+      for (const double y : table.axes[1]) {
+        for (const double z : table.axes[2]) table.values.push_back(law(x, y, z));
+      }
+    }
+    for (const double x : table.axes[0]) {
+      EXPECT_NEAR(table.at({x, 5, 64}) / law(x, 5, 64), 1, 1e-12);
+    }
+    const double x = 1 + 29 * place(random), y = 2 + 3 * place(random), z = 16 + 4080 * place(random);
+    EXPECT_NEAR(table.at({x, y, z}) / law(x, y, z), 1, 1e-10);
+    // Outside as at the edge.
+    EXPECT_NEAR(table.at({0.1, y, 1e9}) / law(1, y, 4096), 1, 1e-10);
+  }
+  EXPECT_THROW(constant(2, 1).at({1.0}), Error);
+}
+
+TEST(MeasuredProfile, ItsFileSaysAllOfIt) {
+  const Cluster cluster = machine(2, 3);
+  const std::string text = profile_text(cluster);
+  const Cluster read = parse_cluster(text, "test");
+  EXPECT_EQ(profile_text(read), text);
+  const models::TrainOptions options = small_run();
+  EXPECT_EQ(step_seconds(read, options, mesh_of(2, 1)), step_seconds(cluster, options, mesh_of(2, 1)));
+}
+
+TEST(MeasuredProfile, RefusesTablesThatAreWrong) {
+  const std::string text = profile_text(machine(1, 2));
+  const auto with = [&](const std::string& old, const std::string& now) {
+    std::string changed = text;
+    const auto at = changed.find(old);
+    EXPECT_NE(at, std::string::npos) << old;
+    return changed.replace(at, old.size(), now);
+  };
+  const auto refuses = [&](const std::string& changed, const std::string& why) {
+    try {
+      parse_cluster(changed, "test");
+      ADD_FAILURE() << "accepted; it should say: " << why;
+    } catch (const UsageError& error) {
+      EXPECT_NE(error.message().find(why), std::string::npos) << error.message();
+    }
+  };
+  refuses(with("\"adamw\"", "\"adamx\""), "adamx");
+  refuses(with("1e-09", "-1e-09"), "not above 0");
+  refuses(with("1e-09", "\"x\""), "something else");
+  refuses(with("8.0", "4096.0"), "ascend");
+  refuses(with("\"confidence\": \"A\"", "\"confidence\": \"Z\""), "confidence");
+  const std::string point = "1e-09,";
+  refuses(with(point, ""), "points");
+}
+
+// 2 flags a rank, and 2·n bytes: the formula beside the algorithm, at the profile's figures.
+TEST(MeasuredProfile, PricesSharedMemoryByFlagsAndBytes) {
+  for (const int ranks : {2, 3, 4}) {
+    const Prices prices(machine(1, 4));
+    const double bytes = 1 << 16;
+    EXPECT_NEAR(prices.collective(Operation::all_reduce, bytes, {ranks, 1}) /
+                    (2 * ranks * flag + 2 * bytes * byte),
+                1, 1e-9);
+  }
+}
+
+// A rank by itself has no exchanges: twice as slow kernels make twice as long a step; and products
+// are priced for what they are, 6 FLOPs a weight and token and the whole of attention.
+TEST(MeasuredStep, FollowsTheKernels) {
+  const models::TrainOptions options = small_run();
+  Cluster slow = machine(1, 1);
+  for (auto& [name, table] : slow.device.measured) {
+    for (double& value : table.values) value *= 2;
+  }
+  const double step = step_seconds(machine(1, 1), options, mesh_of(1, 1));
+  EXPECT_NEAR(step_seconds(slow, options, mesh_of(1, 1)) / step, 2, 1e-9);
+
+  const Estimate made =
+      estimate(model_of(options.model), find_software("shoal"), Prices(machine(1, 1)),
+               workload_of(options, mesh_of(1, 1)), layout_of(options, mesh_of(1, 1)));
+  const double tokens = 8 * 64;
+  const double weights = 4.0 * 12 * 128 * 128 + 512 * 128;
+  const double core = 4.0 * 4 * tokens * 64 * 32 * 2;  // layers, heads, tokens², width, two passes
+  EXPECT_NEAR(made.causes.front().seconds / (flop * (6 * weights * tokens + core)), 1, 1e-6);
+}
+
+// What tp divides takes half the time, and only that.
+TEST(MeasuredStep, DividesOverRanks) {
+  const models::TrainOptions options = small_run();
+  Cluster free = machine(1, 2);
+  free.levels[0].measured["flag"] = constant(1, 1e-20);
+  free.levels[0].measured["all_reduce"] = constant(2, 1e-20);
+  free.levels[0].latency = figure(1e-9);
+  free.levels[0].bandwidth = figure(1e18);
+  const double alone = step_seconds(free, options, mesh_of(1, 1));
+  for (const MeshShape& mesh : {mesh_of(2, 1), mesh_of(1, 2)}) {
+    const double both = step_seconds(free, options, mesh);
+    EXPECT_GT(both, 0.5 * alone) << mesh.text();
+    EXPECT_LT(both, 0.75 * alone) << mesh.text();
+  }
+}
+
+// Between nodes gradients hide behind the backward pass, where there is a pass to hide behind.
+TEST(MeasuredStep, HidesGradients) {
+  models::TrainOptions options = small_run();
+  options.model = {512, 64, 12, 4, 512};  // some 19 buckets
+  const auto step = [&](double seconds_a_byte, double cost, double slowdown) {
+    Cluster cluster = machine(2, 1);
+    cluster.levels[0].measured["message"] = constant(1, seconds_a_byte);
+    cluster.levels[0].beside_cost = figure(cost);
+    cluster.levels[0].beside_slowdown = figure(slowdown);
+    return step_seconds(cluster, options, mesh_of(2, 1));
+  };
+  const double gradients = 4.0 * static_cast<double>(models::parameter_count(options.model));
+  const double none = step(1e-15, 0, 1);
+  for (const double a_byte : {1e-10, 1e-9, 1e-8}) {
+    const double added = step(a_byte, 0, 1) - none;
+    const double alone = gradients * a_byte;
+    EXPECT_GT(added, 0);
+    EXPECT_LT(added, 1.1 * alone + 30 * latency) << a_byte;
+    const double rounding = 1 - 1e-9;
+    EXPECT_GE(step(a_byte, 0.5, 1), rounding * step(a_byte, 0, 1));
+    EXPECT_GE(step(a_byte, 0, 3), rounding * step(a_byte, 0, 1));
+  }
+  // Much of it is hidden where the pass is as long as the exchange.
+  const double added = step(1e-9, 0, 1) - none;
+  EXPECT_LT(added, 0.6 * gradients * 1e-9);
+}
+
+TEST(Meshes, AreAllThatCanBeAndTheQuickestFirst) {
+  models::TrainOptions options = small_run();
+  const Software software = find_software("shoal");
+  const std::vector<PricedMesh> priced = price_meshes(options, software, machine(1, 8), 8);
+  ASSERT_EQ(priced.size(), 3u);  // tp = 8 does not divide 4 heads
+  for (std::size_t i = 0; i < priced.size(); ++i) {
+    EXPECT_EQ(priced[i].mesh.size(), 8);
+    EXPECT_NO_THROW(models::check(options, priced[i].mesh));
+    if (i > 0) {
+      EXPECT_GE(priced[i].estimate.seconds, priced[i - 1].estimate.seconds);
+    }
+  }
+  // Exchanges of a layer over a slow network cost more than gradients once, if there are many tokens.
+  options.batch_size = 128;
+  EXPECT_EQ(price_meshes(options, software, machine(4, 1), 4).front().mesh.size_of("tp"), 1);
+  // A batch of one cannot be divided.
+  options.batch_size = 1;
+  const std::vector<PricedMesh> one = price_meshes(options, software, machine(1, 4), 4);
+  ASSERT_EQ(one.size(), 1u);
+  EXPECT_EQ(one.front().mesh.size_of("tp"), 4);
+}
+
+}  // namespace
+}  // namespace shoal::planning
