@@ -164,14 +164,6 @@ struct KernelCase {
   Buffer<float> scale_a, scale_b;
 };
 
-double peak_of(const std::string& type) {
-  if (type == "int8") return std::max(dot_gflops(type), large_gemm_gflops(type));
-  if (type == "bf16" || type == "bf16s") {
-    return std::max(dot_gflops("bf16"), large_gemm_gflops("bf16"));
-  }
-  return std::max({fma_gflops(), large_sgemm_gflops(), large_gemm_gflops("fp32")});
-}
-
 std::string backend_of(const KernelType& type) {
   return std::string(type.name) == "int8" ? kernels::gemm_backend_int8()
                                           : kernels::gemm_backend(type.precision);
@@ -210,7 +202,7 @@ void kernels(const Communicator& world, const KernelsOptions& options) {
   const int threads = omp_get_max_threads();
   for (const std::string& name : options.types) {
     const KernelType& type = kernel_type(name);
-    const double peak = peak_of(name);
+    const double peak = peak_gflops(name);
     const bool fp32_grade = type.precision != Precision::bf16 && name != "int8";
     fmt::print("{} ({}) on {} thread{}: {}\n", name, type.about, threads, threads == 1 ? "" : "s",
                backend_of(type));

@@ -18,8 +18,9 @@ class OneProcess {
   /// Threads that rank 0 computes with.
   int threads() const noexcept { return static_cast<int>(cores_.size()); }
   /// Runs `call` on rank 0 alone with as many OpenMP threads, each on a core of its own; the seconds it
-  /// took there, on all ranks. Collective.
-  double run(const std::function<void()>& call) const;
+  /// took there, on all ranks. Before that `untimed` times more: the threads are new ones, and caches are
+  /// as the ranks have left them. Collective.
+  double run(const std::function<void()>& call, int untimed = 0) const;
 
  private:
   const Communicator& world_;

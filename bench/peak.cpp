@@ -144,4 +144,12 @@ double large_gemm_gflops(const std::string& type) {
   }));
 }
 
+double peak_gflops(const std::string& type) {
+  if (type == "int8") return std::max(dot_gflops(type), large_gemm_gflops(type));
+  if (type == "bf16" || type == "bf16s") {
+    return std::max(dot_gflops("bf16"), large_gemm_gflops("bf16"));
+  }
+  return std::max({fma_gflops(), large_sgemm_gflops(), large_gemm_gflops("fp32")});
+}
+
 }  // namespace shoal::bench

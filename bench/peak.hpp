@@ -25,4 +25,8 @@ double large_sgemm_gflops();
 /// The same through shoal::kernels, for "fp32", "bf16" or "int8".
 double large_gemm_gflops(const std::string& type);
 
+/// What the processor can do in this type ("fp32", "bf16", "bf16s", "int8"; bf16x2 and bf16x3 are fp32's),
+/// on all threads of this process: the best of a loop in registers and a large product, in GFLOP/s.
+double peak_gflops(const std::string& type);
+
 }  // namespace shoal::bench

@@ -40,7 +40,7 @@ struct Speed {
 
 Speed measure_speed(const Communicator& world, const Mesh& mesh, const TrainConfig& config,
                     const models::GptConfig& model, Index batch_size, Index micro_batches,
-                    int steps) {
+                    int steps, bool sequence_parallel) {
   const models::Dataset data = random_tokens(model);
   models::TrainOptions options;
   options.model = model;
@@ -49,6 +49,7 @@ Speed measure_speed(const Communicator& world, const Mesh& mesh, const TrainConf
   options.eval_interval = 0;
   options.max_iters = config.warm_up + steps;
   options.learning_rate.warmup_steps = 0;
+  options.savings.sequence_parallel = sequence_parallel;
   models::Trainer trainer(options, mesh, data);
   std::vector<double> times, shares, bubbles, overlaps;
   models::Trainer::Callbacks callbacks;
@@ -91,7 +92,8 @@ Overlap measure_overlap(const Communicator& world, const TrainConfig& config,
     const Mesh alone(self, MeshShape{});
     const Index share = block_of(batch_size, world.size(), world.rank()).size;
     barrier(world);
-    overlap.alone_ms = measure_speed(world, alone, config, model, share, 1, steps).step_ms;
+    overlap.alone_ms =
+        measure_speed(world, alone, config, model, share, 1, steps, false).step_ms;
   }
   const Buffer<float> gradients(models::parameter_count(model), Memory::node_shared);
   std::vector<double> times;
@@ -145,7 +147,8 @@ void train(const Communicator& world, const TrainOptions& options) {
                          "choose --grad-accum that divides --batch-size");
       }
       const Speed measured =
-          measure_speed(world, mesh, config, model, batch_size, options.micro_batches, steps);
+          measure_speed(world, mesh, config, model, batch_size, options.micro_batches, steps,
+                        options.sequence_parallel);
       const auto tokens = static_cast<double>(batch_size * model.block_size);
       const double operations =
           tokens * models::training_flops_per_token(model, model.block_size);
@@ -164,7 +167,7 @@ void train(const Communicator& world, const TrainOptions& options) {
       Row row;
       row.op = "train";
       row.shape = name;
-      row.algorithm = options.mesh.text();
+      row.algorithm = options.mesh.text() + (options.sequence_parallel ? ", by_rows" : "");
       row.median_us = measured.step_ms * 1e3;
       row.bound_us = bound_ms * 1e3;
       row.more = {{"tokens_per_s", tokens_per_s},

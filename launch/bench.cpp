@@ -1,6 +1,8 @@
 // shoal bench
+#include <algorithm>
 #include <cstdlib>
 #include <filesystem>
+#include <numeric>
 #include <string>
 #include <vector>
 
@@ -20,6 +22,7 @@ constexpr const char* about_bench =
     "\n"
     "  shoal run -n 2 -- bench collectives\n"
     "  shoal bench kernels --dtype fp32,bf16\n"
+    "  shoal run -n 2 -- bench layer --dtype fp32,bf16\n"
     "  shoal run -n 2 -- bench train --config nano,gpt2\n"
     "  shoal run -n 2 -- bench checkpoint --out-dir /scratch\n"
     "\n"
@@ -49,6 +52,15 @@ constexpr const char* matmul_description =
     "the peer where it is installed.\n"
     "\n"
     "  shoal run -n 2 -- bench matmul --dtype fp32,bf16";
+
+constexpr const char* layer_description =
+    "A transformer block, forward and backward, divided over the ranks.\n"
+    "\n"
+    "E is the speed over that of one process with the cores of all ranks, measured in turns; PyTorch, where "
+    "it is installed, is the peer. --kernels adds each kernel by itself: its time, arithmetic and bytes, "
+    "and the bound of these.\n"
+    "\n"
+    "  shoal run -n 2 -- bench layer --dtype fp32,bf16 --kernels";
 
 constexpr const char* train_description =
     "Training steps on random tokens.\n"
@@ -105,6 +117,7 @@ class BenchCommand : public Command {
     add_all_reduce();
     add_kernels();
     add_matmul();
+    add_layer();
     add_train();
     add_checkpoint();
     add_start();
@@ -158,6 +171,10 @@ class BenchCommand : public Command {
       bench::matmul(world, matmul_);
     } else if (start_app_->parsed()) {
       bench::start(world, json_);
+    } else if (layer_app_->parsed()) {
+      layer_.mesh = choose_mesh(mesh_, world.size(), layer_heads());
+      layer_.json = json_;
+      bench::layer(world, layer_);
     } else if (checkpoint_app_->parsed()) {
       checkpoint_.mesh = choose_mesh(mesh_, world.size(), smallest_head_count);
       checkpoint_.json = json_;
@@ -294,6 +311,40 @@ class BenchCommand : public Command {
     add_common(app);
   }
 
+  void add_layer() {
+    CLI::App* app = layer_app_ = app_->add_subcommand("layer", layer_description);
+    app->add_option("--width", layer_.widths, "of the model; comma separated (768,2048)")
+        ->check(CLI::Range(Index{1}, Index{1} << 16))
+        ->type_name("LIST")
+        ->delimiter(',');
+    add(app, "--heads", layer_.heads, "N", "0: one for each 64 columns")
+        ->check(CLI::Range(Index{0}, Index{1} << 16));
+    add(app, "--batch", layer_.batch, "N", "sequences, over all dp ranks");
+    add(app, "--sequence", layer_.sequence, "N", "tokens of each");
+    app->add_option("--dtype", layer_.types, "fp32, bf16; comma separated (fp32)")
+        ->type_name("LIST")
+        ->delimiter(',');
+    add(app, "--mesh", mesh_, "dp=N,tp=N", "layout of the ranks (default: mostly tp)")
+        ->default_str("");
+    add(app, "--activations", layer_.activations, "HOW",
+        "between the parallel layers: whole on every rank, or divided by_rows")
+        ->check(CLI::IsMember({"whole", "by_rows"}))
+        ->type_name("HOW");
+    add(app, "--peers", layer_.peer, "NAME", "torch; auto: where it is installed; none");
+    app->add_flag("--kernels", layer_.kernels, "also each kernel of the block by itself");
+    add(app, "--rounds", layer_.rounds, "N", "measurements, of which the medians are")
+        ->check(CLI::Range(1, 1000));
+    add_common(app);
+  }
+
+  // For the default mesh: heads that divide as those of every width do.
+  Index layer_heads() const {
+    if (layer_.heads > 0) return layer_.heads;
+    Index heads = 0;
+    for (const Index width : layer_.widths) heads = std::gcd(heads, std::max<Index>(1, width / 64));
+    return heads;
+  }
+
   void add_train() {
     CLI::App* app = train_app_ = app_->add_subcommand("train", train_description);
     app->add_option("--config", train_.configs, "nano, small, gpt2, gpt2-512; comma separated (nano)")
@@ -308,6 +359,8 @@ class BenchCommand : public Command {
         "sequences of a step, over all ranks; 0: those of the configuration");
     add(app, "--grad-accum", train_.micro_batches, "N",
         "micro-batches in which a step takes them, those of the pipeline where the mesh has pp");
+    app->add_flag("--sequence-parallel", train_.sequence_parallel,
+                  "rows between the parallel layers are divided over tp");
     add(app, "--steps", train_.steps, "N", "timed steps; 0: 200 of nano, 15 of gpt2");
     app->add_flag("--overlap", train_.overlap,
                   "with --mesh dp=N over all ranks: also how much of the sum of gradients hides "
@@ -344,11 +397,13 @@ class BenchCommand : public Command {
   CLI::App* all_reduce_app_ = nullptr;
   CLI::App* kernels_app_ = nullptr;
   CLI::App* matmul_app_ = nullptr;
+  CLI::App* layer_app_ = nullptr;
   CLI::App* train_app_ = nullptr;
   CLI::App* checkpoint_app_ = nullptr;
   bench::CollectivesOptions collectives_;
   bench::KernelsOptions kernels_;
   bench::MatmulOptions matmul_;
+  bench::LayerOptions layer_;
   bench::TrainOptions train_;
   bench::CheckpointOptions checkpoint_;
   std::string sizes_ = "8:64M", min_bytes_, max_bytes_, dtype_ = "f32", op_ = "sum",

@@ -89,6 +89,11 @@ void add_flags(CLI::App& app, TrainFlags& flags) {
                "third more work")
       ->group(group);
 
+  app.add_flag("--sequence-parallel", flags.sequence_parallel,
+               "each tp rank has some of the rows between the parallel layers, not all: less memory, and "
+               "norms and residuals are divided, too")
+      ->group(group);
+
   group = "Evaluation";
   add("eval-interval", flags.eval_interval, "N", "steps between evaluations; 0: none");
   add_size("eval-iters", flags.eval_iters, "batches of an evaluation");
@@ -149,6 +154,7 @@ models::TrainOptions TrainFlags::training(Index vocabulary) const {
       dtype == "bf16" ? kernels::Precision::bf16 : kernels::Precision::fp32;
   options.savings.shard_optimizer = zero == 1;
   options.savings.recompute = recompute;
+  options.savings.sequence_parallel = sequence_parallel;
   options.optimizer.beta1 = static_cast<float>(beta1);
   options.optimizer.beta2 = static_cast<float>(beta2);
   options.optimizer.weight_decay = static_cast<float>(weight_decay);

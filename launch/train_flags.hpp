@@ -45,6 +45,7 @@ struct TrainFlags {
 
   int zero = 0;
   bool recompute = false;
+  bool sequence_parallel = false;
 
   std::string mesh;
   bool dry_run = false;

@@ -42,6 +42,7 @@ Gpt::Impl::Impl(const GptConfig& gpt_config, const Mesh& over, std::uint64_t see
       stage(stage_on(config, over)),
       recompute(savings.recompute),
       sharded(savings.shard_optimizer && over.axis("dp").size() > 1),
+      by_rows(savings.sequence_parallel && over.axis("tp").size() > 1),
       layout(lay_out_parameters(config, stage, over.axis("tp").size(), over.axis("tp").rank())),
       parameters(layout.size, sharded ? Memory::node_shared : Memory::local),
       gradients(layout.size, over.axis("dp").size() > 1 ? Memory::node_shared : Memory::local),
@@ -50,7 +51,8 @@ Gpt::Impl::Impl(const GptConfig& gpt_config, const Mesh& over, std::uint64_t see
       output(over.axis("tp"), config.width, embedding.ids().size, config.precision) {
   for (Index i = 0; i < stage.layers.size; ++i) {
     blocks.emplace_back(config, over.axis("tp"), stage.layers.begin + i,
-                        layout.blocks[static_cast<std::size_t>(i)]);
+                        layout.blocks[static_cast<std::size_t>(i)],
+                        by_rows ? kernels::Activations::by_rows : kernels::Activations::whole);
   }
   if (stage.count > 1) {
     links.emplace(over, stage, embedding.ids(), config.width, wire_type(config));

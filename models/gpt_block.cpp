@@ -1,5 +1,8 @@
 #include "gpt_block.hpp"
 
+#include <algorithm>
+
+#include <shoal/collectives/all_reduce.hpp>
 #include <shoal/kernels/local/activation.hpp>
 #include <shoal/kernels/local/dropout.hpp>
 #include <shoal/kernels/local/norm.hpp>
@@ -25,28 +28,37 @@ Bytes bytes_of(std::initializer_list<const Buffer<float>*> buffers) noexcept {
   return bytes;
 }
 
-BlockActivations::BlockActivations(const GptConfig& config, Index local_heads, Index local_mlp,
-                                   Index batch, Index time)
-    : ln1(batch * time * config.width),
-      ln2(batch * time * config.width),
-      mean1(batch * time),
-      rstd1(batch * time),
-      mean2(batch * time),
-      rstd2(batch * time),
-      qkv(batch * time * 3 * local_heads * (config.width / config.heads)),
-      attended(batch * time * local_heads * (config.width / config.heads)),
-      log_sum_exp(batch * local_heads * time),
-      middle(batch * time * config.width),
-      before_gelu(batch * time * local_mlp),
-      after_gelu(batch * time * local_mlp) {}
+namespace {
 
-BlockWorkspace::BlockWorkspace(const GptConfig& config, Index local_heads, Index local_mlp,
-                               Index batch, Index time)
-    : branch(batch * time * config.width, Memory::node_shared),
-      dropped(config.dropout > 0 ? batch * time * config.width : 0),
-      dqkv(batch * time * 3 * local_heads * (config.width / config.heads)),
-      dattended(batch * time * local_heads * (config.width / config.heads)),
-      dmlp(batch * time * local_mlp) {}
+// Where rows are divided, what a product takes by rows is read by the other ranks as it lies.
+Memory memory_by_rows(const BlockExtents& e) {
+  return e.by_rows ? Memory::node_shared : Memory::local;
+}
+
+}  // namespace
+
+BlockActivations::BlockActivations(const BlockExtents& e)
+    : ln1(e.rows * e.width, memory_by_rows(e)),
+      ln2(e.rows * e.width, memory_by_rows(e)),
+      mean1(e.rows),
+      rstd1(e.rows),
+      mean2(e.rows),
+      rstd2(e.rows),
+      qkv(e.batch * e.time * 3 * e.local_heads * e.head_dim),
+      attended(e.batch * e.time * e.local_heads * e.head_dim),
+      log_sum_exp(e.batch * e.local_heads * e.time),
+      middle(e.rows * e.width),
+      before_gelu(e.batch * e.time * e.local_mlp),
+      after_gelu(e.batch * e.time * e.local_mlp) {}
+
+// A rank without rows has an address all the same: null would say that nobody wants a gradient.
+BlockWorkspace::BlockWorkspace(const BlockExtents& e, bool dropout)
+    : branch(std::max<Index>(1, e.rows) * e.width, Memory::node_shared),
+      dropped(dropout ? e.rows * e.width : 0, memory_by_rows(e)),
+      norm_sums(e.by_rows ? 4 * e.width : 0, Memory::node_shared),
+      dqkv(e.batch * e.time * 3 * e.local_heads * e.head_dim),
+      dattended(e.batch * e.time * e.local_heads * e.head_dim),
+      dmlp(e.batch * e.time * e.local_mlp) {}
 
 Bytes BlockActivations::bytes() const noexcept {
   return bytes_of({&ln1, &ln2, &mean1, &rstd1, &mean2, &rstd2, &qkv, &attended, &log_sum_exp,
@@ -54,26 +66,47 @@ Bytes BlockActivations::bytes() const noexcept {
 }
 
 Bytes BlockWorkspace::bytes() const noexcept {
-  return bytes_of({&branch, &dropped, &dqkv, &dattended, &dmlp});
+  return bytes_of({&branch, &dropped, &norm_sums, &dqkv, &dattended, &dmlp});
 }
 
 GptBlock::GptBlock(const GptConfig& config, const Communicator& tp, Index layer,
-                   const BlockOffsets& offsets)
-    : layer_(layer),
+                   const BlockOffsets& offsets, kernels::Activations activations)
+    : tp_(&tp),
+      by_rows_(activations == kernels::Activations::by_rows && tp.size() > 1),
+      layer_(layer),
       width_(config.width),
       local_mlp_(block_of(4 * config.width, tp.size(), tp.rank()).size),
       at_(offsets),
-      attention_(tp, config.width, config.heads, config.precision),
-      fc_(tp, config.width, local_mlp_, config.precision),
-      fc_proj_(tp, local_mlp_, config.width, config.precision) {}
+      attention_(tp, config.width, config.heads, config.precision, activations),
+      fc_(tp, config.width, local_mlp_, config.precision, activations),
+      fc_proj_(tp, local_mlp_, config.width, config.precision, activations) {}
+
+BlockExtents GptBlock::extents(Index batch, Index time) const {
+  return {batch,
+          time,
+          rows_of(batch * time).size,
+          width_,
+          attention_.local_heads(),
+          attention_.head_dim(),
+          local_mlp_,
+          by_rows_};
+}
+
+Block GptBlock::rows_of(Index rows) const {
+  return by_rows_ ? block_of(rows, tp_->size(), tp_->rank()) : Block{0, rows};
+}
+
+std::uint64_t GptBlock::first_element(const Pass& pass) const {
+  return pass.first_element(width_) + static_cast<std::uint64_t>(rows_of(pass).begin * width_);
+}
 
 void GptBlock::add_branch(const Pass& pass, Site which, const float* residual, float* branch,
                           float* output) const {
   const trace::Span span("residual", trace::Category::compute);
-  const Index count = pass.rows() * width_;
+  const Index count = rows_of(pass).size * width_;
   if (pass.dropout > 0) {
-    kernels::dropout_forward(pass.dropout_at(site(which)), pass.first_element(width_), count,
-                             branch, branch);
+    kernels::dropout_forward(pass.dropout_at(site(which)), first_element(pass), count, branch,
+                             branch);
   }
   kernels::add(count, residual, branch, output);
 }
@@ -81,19 +114,44 @@ void GptBlock::add_branch(const Pass& pass, Site which, const float* residual, f
 const float* GptBlock::branch_gradient(const Pass& pass, Site which, const float* dx,
                                        BlockWorkspace& work) const {
   if (pass.dropout <= 0) return dx;
-  kernels::dropout_backward(pass.dropout_at(site(which)), pass.first_element(width_),
-                            pass.rows() * width_, dx, work.dropped.data());
+  kernels::dropout_backward(pass.dropout_at(site(which)), first_element(pass),
+                            rows_of(pass).size * width_, dx, work.dropped.data());
   return work.dropped.data();
+}
+
+void GptBlock::norm_backward(const Pass& pass, const float* x, const float* gain,
+                             const float* mean, const float* rstd, const float* dy, float* dx,
+                             float* dgain, float* dbias, BlockWorkspace& work, Index which) const {
+  const trace::Span span("layer norm backward", trace::Category::compute);
+  if (by_rows_) {
+    float* const sums = work.norm_sums.data() + 2 * which * width_;
+    std::fill_n(sums, 2 * width_, 0.0f);
+    dgain = sums;
+    if (dbias != nullptr) dbias = sums + width_;
+  }
+  kernels::layer_norm_backward(rows_of(pass).size, width_, x, gain, mean, rstd, dy, dx, dgain,
+                               dbias);
+}
+
+void GptBlock::add_norm_sums(BlockWorkspace& work, std::initializer_list<float*> gradients) const {
+  const Index count = static_cast<Index>(gradients.size()) * width_;
+  all_reduce(*tp_, work.norm_sums.span().first(static_cast<std::size_t>(count)), ReduceOp::sum);
+  const float* sum = work.norm_sums.data();
+  for (float* const gradient : gradients) {
+    if (gradient != nullptr) kernels::add(width_, gradient, sum, gradient);
+    sum += width_;
+  }
 }
 
 void GptBlock::forward(const Pass& pass, const float* parameters, const float* input,
                        BlockActivations& saved, BlockWorkspace& work, float* output) const {
   const Index rows = pass.rows();
+  const Index mine = rows_of(pass).size;
   const auto weight = [&](Index offset) { return optional(parameters, offset); };
 
   {
     const trace::Span span("layer norm forward", trace::Category::compute);
-    kernels::layer_norm_forward(rows, width_, input, weight(at_.ln1_gain),
+    kernels::layer_norm_forward(mine, width_, input, weight(at_.ln1_gain),
                                 weight(at_.ln1_bias), norm_epsilon, saved.ln1.data(),
                                 saved.mean1.data(), saved.rstd1.data());
   }
@@ -107,7 +165,7 @@ void GptBlock::forward(const Pass& pass, const float* parameters, const float* i
 
   {
     const trace::Span span("layer norm forward", trace::Category::compute);
-    kernels::layer_norm_forward(rows, width_, saved.middle.data(), weight(at_.ln2_gain),
+    kernels::layer_norm_forward(mine, width_, saved.middle.data(), weight(at_.ln2_gain),
                                 weight(at_.ln2_bias), norm_epsilon, saved.ln2.data(),
                                 saved.mean2.data(), saved.rstd2.data());
   }
@@ -129,6 +187,11 @@ void GptBlock::backward(const Pass& pass, const float* parameters, float* gradie
   const Index rows = pass.rows();
   const auto weight = [&](Index offset) { return optional(parameters, offset); };
   const auto gradient = [&](Index offset) { return optional(gradients, offset); };
+  const auto norm = [&](const float* x, Index gain, Index bias, Index which,
+                        const Buffer<float>& mean, const Buffer<float>& rstd) {
+    norm_backward(pass, x, weight(gain), mean.data(), rstd.data(), work.branch.data(), dx,
+                  gradient(gain), gradient(bias), work, which);
+  };
 
   // MLP: work.branch takes the gradient of ln2, summed over tp.
   fc_proj_.backward(rows, saved.after_gelu.data(), weight(at_.fc_proj_weight),
@@ -141,12 +204,7 @@ void GptBlock::backward(const Pass& pass, const float* parameters, float* gradie
   }
   fc_.backward(rows, saved.ln2.data(), weight(at_.fc_weight), work.dmlp.data(),
                work.branch.data(), gradient(at_.fc_weight), gradient(at_.fc_bias), how);
-  {
-    const trace::Span span("layer norm backward", trace::Category::compute);
-    kernels::layer_norm_backward(rows, width_, saved.middle.data(), weight(at_.ln2_gain),
-                                 saved.mean2.data(), saved.rstd2.data(), work.branch.data(), dx,
-                                 gradient(at_.ln2_gain), gradient(at_.ln2_bias));
-  }
+  norm(saved.middle.data(), at_.ln2_gain, at_.ln2_bias, 1, saved.mean2, saved.rstd2);
 
   // Attention, likewise.
   attention_.backward(pass.batch, pass.time, saved.ln1.data(),
@@ -159,12 +217,10 @@ void GptBlock::backward(const Pass& pass, const float* parameters, float* gradie
                       work.dqkv.data(), work.dattended.data(),
                       pass.dropout_at(site(attention_scores)),
                       static_cast<std::uint64_t>(pass.first_sequence), how);
-  {
-    const trace::Span span("layer norm backward", trace::Category::compute);
-    kernels::layer_norm_backward(rows, width_, input, weight(at_.ln1_gain),
-                                 saved.mean1.data(), saved.rstd1.data(), work.branch.data(), dx,
-                                 gradient(at_.ln1_gain), gradient(at_.ln1_bias));
-  }
+  norm(input, at_.ln1_gain, at_.ln1_bias, 0, saved.mean1, saved.rstd1);
+  if (!by_rows_) return;
+  add_norm_sums(work, {gradient(at_.ln1_gain), gradient(at_.ln1_bias), gradient(at_.ln2_gain),
+                       gradient(at_.ln2_bias)});
 }
 
 }  // namespace shoal::models

@@ -40,9 +40,12 @@ struct Gpt::Impl {
   };
 
   // gpt_passes.cpp: the passes of one micro-batch over this stage.
+  Block rows_of(const Pass& pass) const;
+  void gather_rows(const Pass& pass, float* all_rows) const;
   void embed(const Pass& pass, const TokenBatch& batch, float* out);
   void forward(const Round& round, std::size_t micro);
   void final_norm_forward(const Pass& pass);
+  void final_norm_backward(const Pass& pass);
   double head(const Pass& pass, const std::int32_t* targets);
   double head_with_gradient(const Pass& pass, const std::int32_t* targets, double scale,
                             kernels::Gradients how);
@@ -79,6 +82,7 @@ struct Gpt::Impl {
   Stage stage;
   bool recompute;
   bool sharded;  // the optimizer, over more than one dp rank
+  bool by_rows;  // sequence parallelism, over more than one tp rank
   ParameterLayout layout;
   Buffer<float> parameters;
   Buffer<float> gradients;

@@ -1,6 +1,7 @@
 // Forward and backward of one micro-batch over one stage.
 #include <algorithm>
 
+#include <shoal/collectives/all_gather.hpp>
 #include <shoal/collectives/all_reduce.hpp>
 #include <shoal/kernels/local/activation.hpp>
 #include <shoal/kernels/local/norm.hpp>
@@ -18,6 +19,22 @@ constexpr std::uint32_t embedding_site = 1u << 29;
 
 }  // namespace
 
+// Those that this rank has between the layers.
+Block Gpt::Impl::rows_of(const Pass& pass) const {
+  return by_rows ? blocks.front().rows_of(pass) : Block{0, pass.rows()};
+}
+
+// All rows of a [rows, width] matrix in node-shared memory, of which each tp rank has its own in place.
+void Gpt::Impl::gather_rows(const Pass& pass, float* all_rows) const {
+  if (!by_rows) return;
+  const Communicator& tp = mesh->axis("tp");
+  std::vector<Index> counts;
+  for (Rank rank = 0; rank < tp.size(); ++rank) {
+    counts.push_back(block_of(pass.rows(), tp.size(), rank).size * config.width);
+  }
+  all_gather(tp, all_rows + rows_of(pass).begin * config.width, all_rows, counts, DType::f32);
+}
+
 void Gpt::Impl::embed(const Pass& pass, const TokenBatch& batch, float* out) {
   const Index width = config.width;
   // Summed over tp in node-shared dx: the saved input is private.
@@ -32,13 +49,18 @@ void Gpt::Impl::embed(const Pass& pass, const TokenBatch& batch, float* out) {
   }
   const Span span("embedding", Category::compute);
   const float* positions = weight(layout.position_embedding);
-  for (Index sequence = 0; sequence < pass.batch; ++sequence) {
-    const Index at = sequence * pass.time * width;
-    kernels::add(pass.time * width, dx.data() + at, positions, out + at);
+  const Block mine = rows_of(pass);
+  for (Index row = mine.begin; row < mine.end();) {
+    const Index position = row % pass.time;
+    const Index count = std::min(mine.end() - row, pass.time - position);
+    kernels::add(count * width, dx.data() + row * width, positions + position * width,
+                 out + (row - mine.begin) * width);
+    row += count;
   }
   if (pass.dropout > 0) {
-    kernels::dropout_forward(pass.dropout_at(embedding_site), pass.first_element(width),
-                             pass.rows() * width, out, out);
+    const auto first = static_cast<std::uint64_t>(mine.begin * width);
+    kernels::dropout_forward(pass.dropout_at(embedding_site), pass.first_element(width) + first,
+                             mine.size * width, out, out);
   }
 }
 
@@ -70,10 +92,36 @@ void Gpt::Impl::forward(const Round& round, std::size_t micro) {
 }
 
 void Gpt::Impl::final_norm_forward(const Pass& pass) {
-  const Span span("layer norm forward", Category::compute);
-  kernels::layer_norm_forward(pass.rows(), config.width, final_input.data(),
-                              weight(layout.final_gain), weight(layout.final_bias), norm_epsilon,
-                              final_norm.data(), final_mean.data(), final_rstd.data());
+  {
+    const Span span("layer norm forward", Category::compute);
+    const Block mine = rows_of(pass);
+    kernels::layer_norm_forward(mine.size, config.width, final_input.data(),
+                                weight(layout.final_gain), weight(layout.final_bias), norm_epsilon,
+                                final_norm.data() + mine.begin * config.width, final_mean.data(),
+                                final_rstd.data());
+  }
+  gather_rows(pass, final_norm.data());
+}
+
+// From the gradient of its output, in dhidden, to that of its input, in dx.
+void Gpt::Impl::final_norm_backward(const Pass& pass) {
+  const Block mine = rows_of(pass);
+  const float* const dy = dhidden.data() + mine.begin * config.width;
+  float* const out = dx.data() + mine.begin * config.width;
+  float* const dgain = gradient(layout.final_gain);
+  float* const dbias = gradient(layout.final_bias);
+  std::fill_n(out, mine.size * config.width, 0.0f);
+  if (by_rows) {
+    const GptBlock& any = blocks.front();
+    any.norm_backward(pass, final_input.data(), weight(layout.final_gain), final_mean.data(),
+                      final_rstd.data(), dy, out, dgain, dbias, work.front(), 0);
+    any.add_norm_sums(work.front(), {dgain, dbias});
+    return;
+  }
+  const Span span("layer norm backward", Category::compute);
+  kernels::layer_norm_backward(mine.size, config.width, final_input.data(),
+                               weight(layout.final_gain), final_mean.data(), final_rstd.data(), dy,
+                               out, dgain, dbias);
 }
 
 double Gpt::Impl::head(const Pass& pass, const std::int32_t* targets) {
@@ -115,13 +163,9 @@ double Gpt::Impl::head_with_gradient(const Pass& pass, const std::int32_t* targe
 void Gpt::Impl::backward(const Round& round, std::size_t micro, kernels::Gradients how) {
   const Pass& pass = round.passes[micro];
   const Index count = pass.rows() * config.width;
+  float* const my_dx = dx.data() + rows_of(pass).begin * config.width;
   if (stage.last()) {
-    const Span span("layer norm backward", Category::compute);
-    std::fill_n(dx.data(), count, 0.0f);
-    kernels::layer_norm_backward(pass.rows(), config.width, final_input.data(),
-                                 weight(layout.final_gain), final_mean.data(), final_rstd.data(),
-                                 dhidden.data(), dx.data(), gradient(layout.final_gain),
-                                 gradient(layout.final_bias));
+    final_norm_backward(pass);
   } else {
     links->receive_backward(dx.data());
   }
@@ -143,7 +187,7 @@ void Gpt::Impl::backward(const Round& round, std::size_t micro, kernels::Gradien
     }
     blocks[layer].backward(pass, parameters.data(), gradients.data(), how,
                            input_of(micro, layer).data(), saved_of(micro, layer), work.front(),
-                           dx.data());
+                           my_dx);
     stage_is_done();
   }
   saved_micro.reset();
@@ -160,6 +204,7 @@ void Gpt::Impl::embedding_backward(const Round& round, std::size_t micro) {
   const Pass& pass = round.passes[micro];
   const TokenBatch& batch = round.batches[micro];
   const Index width = config.width;
+  gather_rows(pass, dx.data());
   const Span span("embedding backward", Category::compute);
   if (pass.dropout > 0) {
     kernels::dropout_backward(pass.dropout_at(embedding_site), pass.first_element(width),

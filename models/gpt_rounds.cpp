@@ -19,21 +19,21 @@ void Gpt::Impl::make_room(Index batch, Index time, Index batches_in_flight) {
   inputs.clear();
   saved.clear();
   work.clear();
+  const Index my_rows = by_rows ? blocks.front().extents(room_batch, room_time).rows : rows;
   const auto blocks_in_flight = static_cast<Index>(blocks.size()) * in_flight;
   for (Index i = 0; i < blocks_in_flight; ++i) {
-    const Index heads = blocks.front().local_heads();
-    const Index mlp = blocks.front().local_mlp();
-    inputs.emplace_back(rows * config.width);
-    if (i == 0) work.emplace_back(config, heads, mlp, room_batch, room_time);
+    const BlockExtents extents = blocks.front().extents(room_batch, room_time);
+    inputs.emplace_back(my_rows * config.width);
+    if (i == 0) work.emplace_back(extents, config.dropout > 0);
     if (recompute && i > 0) continue;
-    saved.emplace_back(config, heads, mlp, room_batch, room_time);
+    saved.emplace_back(extents);
   }
   dx = Buffer<float>(rows * config.width, Memory::node_shared);
   if (stage.last()) {
-    final_input = Buffer<float>(rows * config.width);
-    final_norm = Buffer<float>(rows * config.width);
-    final_mean = Buffer<float>(rows);
-    final_rstd = Buffer<float>(rows);
+    final_input = Buffer<float>(my_rows * config.width);
+    final_norm = Buffer<float>(rows * config.width, by_rows ? Memory::node_shared : Memory::local);
+    final_mean = Buffer<float>(my_rows);
+    final_rstd = Buffer<float>(my_rows);
     dhidden = Buffer<float>(rows * config.width, Memory::node_shared);
     logits = Buffer<float>(std::min(rows, logit_rows) * embedding.ids().size);
   }

@@ -55,18 +55,23 @@ Bytes checkpoint_copy(const ParameterLayout& layout, const MeshPlace& place, boo
 // Extents of the activations of one rank.
 struct Extents {
   Index rows, width, heads_width, heads, mlp, ids;
+  Index between;  // rows between the parallel layers
+  bool by_rows;   // these are fewer
 };
 
 Bytes kept_by_block(const Extents& e) {
   const Index whole = 3 * e.width + 4;                      // both norms, between branches; statistics
   const Index attention = 4 * e.heads_width + e.heads;      // q, k, v, output; log of sums
-  return floats(e.rows * (whole + attention + 2 * e.mlp));  // before and after GELU
+  return floats(e.between * whole + e.rows * (attention + 2 * e.mlp));  // before and after GELU
 }
 
 // Of a block that is at work.
 Bytes work_space(const Extents& e, bool dropout) {
-  const Index of_model = e.width * (dropout ? 2 : 1);  // branch
-  return floats(e.rows * (of_model + 4 * e.heads_width + e.mlp));
+  // Branch and what dropout makes of it; gradients of norms, before they are summed.
+  const Index of_model = (std::max<Index>(1, e.between) + (dropout ? e.between : 0) +
+                          (e.by_rows ? 4 : 0)) *
+                         e.width;
+  return floats(of_model + e.rows * (4 * e.heads_width + e.mlp));
 }
 
 // Of the output layer: gradient of its input, logits.
@@ -265,6 +270,8 @@ MemoryUse predict_memory(const TrainOptions& options, const MeshShape& mesh, int
   const Block ids = block_of(model.vocabulary, place.tp, place.tp_rank);
   Extents e{};
   e.rows = block_of(options.batch_size, place.dp, place.dp_rank).size * model.block_size;
+  e.by_rows = options.savings.sequence_parallel && place.tp > 1;
+  e.between = e.by_rows ? block_of(e.rows, place.tp, place.tp_rank).size : e.rows;
   e.width = model.width;
   e.heads = model.heads / place.tp;
   e.heads_width = e.heads * (model.width / model.heads);
@@ -278,11 +285,11 @@ MemoryUse predict_memory(const TrainOptions& options, const MeshShape& mesh, int
   // Inputs of all blocks, for each micro-batch in flight, and what the blocks keep.
   const Index inputs = stage.layers.size * stage.in_flight(options.grad_accum);
   const Index kept = options.savings.recompute ? std::min<Index>(1, inputs) : inputs;
-  use.activations = floats(e.rows * inputs * e.width) + static_cast<Bytes>(kept) * kept_by_block(e);
+  use.activations = floats(e.between * inputs * e.width) + static_cast<Bytes>(kept) * kept_by_block(e);
   use.workspace = floats(e.rows * e.width);  // gradient of a block's input
   if (inputs > 0) use.workspace += work_space(e, model.dropout > 0);
   if (stage.last()) {
-    use.activations += floats(e.rows * (2 * e.width + 2));  // of the final norm
+    use.activations += floats(e.between * (e.width + 2) + e.rows * e.width);  // of the final norm
     use.workspace += head_space(e);
   }
   if (stage.count > 1) {

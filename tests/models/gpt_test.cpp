@@ -121,13 +121,17 @@ TEST_P(GptOnMeshes, EqualsOneRank) {
   for (const MeshShape& shape : meshes()) {
     SCOPED_TRACE(shape.text());
     const Mesh mesh(world(), shape);
-    Gpt model(config, mesh, weights_seed);
-    expect_blocks_equal(model, model.parameters(), whole, whole.parameters(), 0);
-    double loss = model.accumulate_gradients(tokens.share_of(mesh), scale, seed(), 9);
-    model.reduce_gradients();
-    all_reduce(mesh.axis("dp"), &loss, &loss, 1, DType::f64, ReduceOp::sum);
-    EXPECT_NEAR(loss, whole_loss, 1e-5 * std::fabs(whole_loss));
-    expect_blocks_equal(model, model.gradients(), whole, whole.gradients(), 2e-6);
+    for (const bool sequence_parallel : {false, true}) {
+      models::MemorySavings savings;
+      savings.sequence_parallel = sequence_parallel;
+      Gpt model(config, mesh, weights_seed, savings);
+      expect_blocks_equal(model, model.parameters(), whole, whole.parameters(), 0);
+      double loss = model.accumulate_gradients(tokens.share_of(mesh), scale, seed(), 9);
+      model.reduce_gradients();
+      all_reduce(mesh.axis("dp"), &loss, &loss, 1, DType::f64, ReduceOp::sum);
+      EXPECT_NEAR(loss, whole_loss, 1e-5 * std::fabs(whole_loss));
+      expect_blocks_equal(model, model.gradients(), whole, whole.gradients(), 2e-6);
+    }
   }
 }
 
@@ -207,11 +211,15 @@ TEST(Gpt, NextTokenLogitsAreWholeOnEveryRank) {
   whole.next_token_logits(batch, expected);
   for (const MeshShape& shape : meshes()) {
     const Mesh mesh(world(), shape);
-    Gpt model(config, mesh, weights_seed);
-    std::vector<float> logits(expected.size(), std::nanf(""));
-    model.next_token_logits(batch, logits);
-    for (std::size_t i = 0; i < logits.size(); ++i) {
-      ASSERT_NEAR(logits[i], expected[i], 1e-5) << shape.text() << " at " << i;
+    for (const bool sequence_parallel : {false, true}) {
+      models::MemorySavings savings;
+      savings.sequence_parallel = sequence_parallel;
+      Gpt model(config, mesh, weights_seed, savings);
+      std::vector<float> logits(expected.size(), std::nanf(""));
+      model.next_token_logits(batch, logits);
+      for (std::size_t i = 0; i < logits.size(); ++i) {
+        ASSERT_NEAR(logits[i], expected[i], 1e-5) << shape.text() << " at " << i;
+      }
     }
   }
 }

@@ -1,5 +1,5 @@
 // Laws: recomputation leaves every bit of training as it was; with a sharded optimizer training is
-// the same up to the order of sums, and its checkpoints are read with and without, on any mesh.
+// the same up to the order of sums, as it is with sequence parallelism; its checkpoints are read with and without, on any mesh.
 #include <gtest/gtest.h>
 
 #include <cstdint>
@@ -77,6 +77,28 @@ TEST(MemorySavings, AShardedOptimizerLearnsTheSame) {
       auto mine = static_cast<std::int64_t>(trainer.optimizer().first_moment().size());
       all_reduce(mesh.axis("dp"), &mine, &mine, 1, DType::i64, ReduceOp::sum);
       EXPECT_EQ(mine, static_cast<std::int64_t>(trainer.model().parameters().size()));
+    }
+  }
+}
+
+TEST(MemorySavings, SequenceParallelismLearnsTheSame) {
+  const Dataset data = small_data();
+  TrainOptions options = short_run(data);
+  for (const kernels::Precision precision : both) {
+    options.model.precision = precision;
+    const double tolerance = precision == kernels::Precision::fp32 ? mesh_tolerance : 2e-3;
+    for (const MeshShape& shape : meshes(world().size())) {
+      const Mesh mesh(world(), shape);
+      options.savings = {};
+      const testing::Log expected = train(options, mesh, data);
+      options.savings.sequence_parallel = true;
+      for (const bool others : {false, true}) {
+        options.savings.recompute = options.savings.shard_optimizer = others;
+        const testing::Log got = train(options, mesh, data);
+        expect_close(got.losses, expected.losses, tolerance, "losses on " + shape.text());
+        expect_close(got.validation_losses, expected.validation_losses, tolerance,
+                     "validation on " + shape.text());
+      }
     }
   }
 }

@@ -70,6 +70,7 @@ TEST(Memory, BuffersAreWhatWasSaid) {
       options.max_iters = 1;
       options.savings.recompute = (variant & 1) != 0;
       options.savings.shard_optimizer = (variant & 2) != 0;
+      options.savings.sequence_parallel = variant % 3 != 1;
       options.model.dropout = (variant & 4) != 0 ? 0.1f : 0.0f;
       options.model.bias = (variant & 8) != 0;
       options.model.layers = 1 + variant % 3;
@@ -114,6 +115,21 @@ TEST(Memory, SavingsSaveWhatTheyShould) {
   EXPECT_EQ(both.optimizer, sharded.optimizer);
   // 12 layers keep 16 widths and more of each row, or their input alone and one layer the rest.
   EXPECT_LT(both.activations, plain.activations / 5);
+}
+
+TEST(Memory, SequenceParallelismDividesWhatLiesBetweenTheLayers) {
+  TrainOptions options;  // GPT-2 124M
+  options.batch_size = 8;
+  const MeshShape mesh = MeshShape::parse("tp=4");
+  const MemoryUse plain = predict_memory(options, mesh, 0, 0, false);
+  options.savings.sequence_parallel = true;
+  const MemoryUse divided = predict_memory(options, mesh, 0, 0, false);
+  EXPECT_EQ(divided.parameters, plain.parameters);
+  // Of each layer's row: the input, both norms and what lies between the branches; four widths of the
+  // sixteen and a half that a quarter of heads and MLP leave beside them.
+  const double rows = 8.0 * static_cast<double>(options.model.block_size);
+  const double saved = 4 * rows * 0.75 * 4 * 12 * static_cast<double>(options.model.width);
+  EXPECT_NEAR(static_cast<double>(plain.activations - divided.activations) / saved, 1.0, 0.05);
 }
 
 TEST(Memory, RefusesWhatCannotFitAndSaysWhatWould) {

@@ -189,7 +189,8 @@ TEST_P(ParallelLinear, OverwritingEqualsAddingToZeros) {
 
 INSTANTIATE_TEST_SUITE_P(Shapes, ParallelLinear,
                          ::testing::Values(Shape2{1, 8, 8}, Shape2{5, 16, 24}, Shape2{33, 17, 29},
-                                           Shape2{64, 128, 96}, Shape2{7, 3, 2}, Shape2{701, 9, 12}));
+                                           Shape2{64, 128, 96}, Shape2{7, 3, 2}, Shape2{701, 9, 12},
+                                           Shape2{2100, 9, 12}));
 
 }  // namespace
 }  // namespace shoal::testing

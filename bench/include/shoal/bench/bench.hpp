@@ -81,6 +81,29 @@ struct MatmulOptions {
 /// UsageError for options that make no sense, Error for a wrong result.
 void matmul(const Communicator& world, const MatmulOptions& options);
 
+/// A transformer block of GPT-2's form, forward and backward, divided over the ranks.
+struct LayerOptions {
+  std::vector<Index> widths = {768, 2048};
+  Index heads = 0;                              ///< 0: one for each 64 columns
+  Index batch = 4;                              ///< sequences, over all dp ranks
+  Index sequence = 256;                         ///< tokens of each
+  std::vector<std::string> types = {"fp32"};    ///< fp32, bf16
+  MeshShape mesh;
+  std::string activations = "whole";            ///< between the layers: whole, by_rows
+  std::string peer = "auto";                    ///< torch, auto, none
+  bool kernels = false;                         ///< also each kernel of the block by itself
+  int rounds = 7;                               ///< of which the medians are
+  std::string json;
+};
+
+/// The bound is the arithmetic at the peak, which is the best that a loop in registers or a large product
+/// reached on all ranks in the same run. E is the speed over that of one process with the cores of all
+/// ranks, measured in turns. The peer is PyTorch with as many threads in a process of its own. Of a
+/// kernel the bound is the longer of its arithmetic and of reading as many bytes. Results are checked
+/// against the one process's. Collective; on one node. Throws UsageError for options that make no sense,
+/// Error for a wrong result.
+void layer(const Communicator& world, const LayerOptions& options);
+
 /// Training steps on random tokens.
 struct TrainOptions {
   std::vector<std::string> configs = {"nano"};  ///< nano, small, gpt2, gpt2-512
@@ -88,6 +111,7 @@ struct TrainOptions {
   MeshShape mesh;
   Index batch_size = 0;                         ///< sequences of a step; 0: the configuration's
   Index micro_batches = 1;                      ///< parts of a step, which must divide it
+  bool sequence_parallel = false;               ///< as in models::MemorySavings
   int steps = 0;                                ///< timed steps; 0: as many as take some seconds
   /// Also measure how much of the sum of gradients hides behind the backward pass: with the steps of
   /// each rank alone on its share of the batch, and the sum alone. Where dp divides all ranks.

@@ -86,6 +86,10 @@ struct MemorySavings {
   /// Each dp rank has the moments of, and updates, a part of the parameters (ZeRO-1, Rajbhandari et
   /// al. 2020): as many bytes travel as without.
   bool shard_optimizer = false;
+  /// Between the tensor-parallel layers each tp rank has some of the rows only (Korthikanti et al. 2022,
+  /// Reducing Activation Recomputation in Large Transformer Models): norms and residuals are divided,
+  /// too, as are their activations; as many bytes travel as without. Not with several stages.
+  bool sequence_parallel = false;
 };
 
 /// Memory of one rank for training, by purpose.

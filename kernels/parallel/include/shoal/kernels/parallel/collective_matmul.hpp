@@ -4,7 +4,8 @@
 // Matrices with `rows` rows in all are divided by rows over the group: rank r has block_of(rows, p, r) of
 // them. Where all ranks are on one node and what others need lies in node-shared memory, nothing is moved:
 // rows of others are read as they lie, and sums are made in the memory of those they are for. Otherwise
-// the rows come and go in chunks, while other chunks are multiplied.
+// the rows come and go in chunks, while other chunks are multiplied. On one node, where a rank has less than
+// 256 rows, they are brought together before the product, or divided after it: short products are slower.
 //
 // All are blocking and collective: the same extents on every rank.
 #pragma once
@@ -19,8 +20,7 @@ namespace shoal::kernels {
 void all_gather_matmul(const Communicator& group, Index rows, Index n, Index k, const float* x,
                        Trans tw, const float* w, float* y, Precision precision);
 
-/// Σ over the ranks of X·op(W), X[rows×k] and W each rank's own; `y` gets this rank's rows of the sum,
-/// which is made in order of rank, beginning with the one after the rows' owner.
+/// Σ over the ranks of X·op(W), X[rows×k] and W each rank's own; `y` gets this rank's rows of the sum.
 void matmul_reduce_scatter(const Communicator& group, Index rows, Index n, Index k, const float* x,
                            Trans tw, const float* w, float* y, Precision precision);
 
