@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <vector>
 
+#include <shoal/models/stage.hpp>
 #include <shoal/runtime/buffer.hpp>
 
 #include "gpt_block.hpp"
@@ -26,7 +27,8 @@ struct TransformerBlock::Impl {
   Impl(const GptConfig& one_block, const Communicator& group, Index batch, Index time,
        std::uint64_t seed, kernels::Activations activations)
       : config(one_block),
-        layout(lay_out_parameters(config, group.size(), group.rank())),
+        layout(lay_out_parameters(config, divide_into_stages(config, 1).front(), group.size(),
+                                  group.rank())),
         parameters(layout.size),
         gradients(layout.size),
         block(config, group, 0, layout.blocks.front(), activations),
