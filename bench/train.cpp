@@ -35,7 +35,7 @@ struct Speed {
   double step_ms = 0;
   double comm_share = 0;
   double bubble = 0;
-  double overlap = 0;  // in time
+  double overlap = 0;  // share of the gradients that were summed in time
 };
 
 Speed measure_speed(const Communicator& world, const Mesh& mesh, const TrainConfig& config,
@@ -184,22 +184,22 @@ void train(const Communicator& world, const TrainOptions& options) {
                   {"width", static_cast<double>(model.width)},
                   {"vocabulary", static_cast<double>(model.vocabulary)},
                   {"block_size", static_cast<double>(model.block_size)},
-                  {"batch_size", static_cast<double>(config.batch_size)},
+                  {"batch_size", static_cast<double>(batch_size)},
                   {"parameters", static_cast<double>(models::parameter_count(model))}};
       row.notes = {{"dtype", type}};
       if (options.overlap) {
         const Overlap overlap = measure_overlap(world, config, model, batch_size, steps);
         const double hidden = overlap.hidden(measured.step_ms);
         if (speaks) {
-          fmt::print("{:>6} sum of gradients: {:.0f}% of its time beside the backward pass; steps "
-                     "without it {:.2f} ms,\n{:>6} it alone {:.2f} ms: {:.0f}% of it hidden\n",
+          fmt::print("{:>6} {:.0f}% of the gradients summed when the backward pass ended; steps "
+                     "without the sum {:.2f} ms,\n{:>6} it alone {:.2f} ms: {:.0f}% of it hidden\n",
                      "", 100 * measured.overlap, overlap.alone_ms, "", overlap.sum_ms,
                      100 * hidden);
         }
         row.more["step_without_sum_us"] = overlap.alone_ms * 1e3;
         row.more["gradient_sum_us"] = overlap.sum_ms * 1e3;
         row.more["hidden_share"] = hidden;
-        row.more["time_overlap"] = measured.overlap;
+        row.more["summed_early"] = measured.overlap;
       }
       report.add(std::move(row));
     }

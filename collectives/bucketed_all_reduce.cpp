@@ -150,6 +150,11 @@ void BucketedAllReduce::finish() {
     all_reduce(comm_, data_, data_, count_, type_, op_, options_);
   }
   times_ = {};
+  Index early = 0;
+  for (Bucket& bucket : buckets_) {
+    if (bucket.work.test()) early += bucket.range.size;
+  }
+  if (count_ > 0) times_.early = static_cast<double>(early) / static_cast<double>(count_);
   for (Bucket& bucket : buckets_) {
     bucket.work.wait();
     times_.reducing += bucket.work.took();

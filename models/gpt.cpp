@@ -164,7 +164,8 @@ void Gpt::reduce_gradients() {
   if (!impl_->dp_sum) return;
   gradients();  // zeros, if there was nothing to add
   impl_->dp_sum->finish();
-  impl_->sum_times = {impl_->dp_sum->times().reducing, impl_->dp_sum->times().waited};
+  const BucketedAllReduce::Times& times = impl_->dp_sum->times();
+  impl_->sum_times = {times.reducing, times.waited, times.early};
   if (!impl_->late_embedding) return;
   const auto start = std::chrono::steady_clock::now();
   impl_->late_embedding->add_to(impl_->gradient(impl_->layout.token_embedding));

@@ -234,7 +234,7 @@ StepReport Trainer::train_step(bool stop, Agreed& agreed) {
   report.comm_share = (trace::communication_time() - communication).count() / seconds;
   const Gpt::SumTimes& sum = model_.gradient_sum_times();
   if (sum.reducing.count() > 0) {
-    report.overlap = std::max(0.0, 1 - sum.waited.count() / sum.reducing.count());
+    report.overlap = sum.early;
   }
   if (model_.stage().count > 1) report.bubble = sums[3] / mesh_.all().size();
   return report;

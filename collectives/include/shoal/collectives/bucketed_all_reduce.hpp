@@ -60,11 +60,13 @@ class BucketedAllReduce {
   /// True between the first ready() of a round and finish().
   bool under_way() const noexcept { return under_way_; }
 
-  /// Of the last round: how long the buckets were being reduced, and for how much of that finish()
-  /// waited, so that nothing was computed meanwhile.
+  /// Of the last round: how long the buckets were being reduced, from the begin of each on; how long
+  /// finish() took; and the share of the elements that had been reduced when it was called. Only the last
+  /// one tells what was hidden: a bucket that has begun may be waiting for a core.
   struct Times {
     Seconds reducing{0};
     Seconds waited{0};
+    double early = 0;
   };
   const Times& times() const noexcept { return times_; }
 

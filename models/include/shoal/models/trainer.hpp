@@ -58,7 +58,7 @@ struct StepReport {
   double tokens_per_s = 0;           ///< of all ranks together
   double gflops = 0;                 ///< 1e9 floating-point operations a second, all ranks
   double comm_share = 0;             ///< of step_ms, in communication
-  /// Share of the time of the gradients' sum over dp that went by during the backward pass.
+  /// Share of the gradients whose sum over dp was complete when the backward pass ended.
   std::optional<double> overlap;
   /// Where the mesh has pp: share of the time of its passes in which a rank waited for other
   /// stages, in the mean over all ranks.
