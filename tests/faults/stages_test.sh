@@ -56,7 +56,7 @@ for victim in 0 1; do
 done
 
 rm -rf "$out"
-"$shoal" run -n 2 --restarts 1 -- train "${flags[@]}" --max-iters 60 >log.txt 2>&1 </dev/null &
+"$shoal" run -n 2 --restarts 1 -- train "${flags[@]}" --max-iters 600 >log.txt 2>&1 </dev/null &
 launcher=$!
 kill_after 1 25 log.txt "$launcher"
 ends_within 80 "$launcher" || fail "no end after the restart"
@@ -65,5 +65,5 @@ status=$?
 output=$(cat log.txt)
 [ "$status" -eq 0 ] || fail "the restarted run ended with status $status"
 printf '%s\n' "$output" | grep -q 'resumed at step' || fail "it did not go on from a checkpoint"
-printf '%s\n' "$output" | grep -q 'done after 60 steps' || fail "it was not done"
+printf '%s\n' "$output" | grep -q 'done after 600 steps' || fail "it was not done"
 finish

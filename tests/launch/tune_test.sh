@@ -85,5 +85,4 @@ set -- train --data text.txt --n-layer 1 --n-head 2 --n-embd 16 --block-size 8 -
 accepts 'auto: .* a step, by the profile of shoal tune; ' two "$shoal" "$@"
 accepts 'auto: there is one rank' "$shoal" "$@"
 accepts 'auto: (the default, since ranks share|.* by a short measurement)' ranks "$shoal" "$@"
-rejects 'no mesh of 3 ranks|does not divide' ranks "$shoal" "$@" --batch-size 2
 finish
