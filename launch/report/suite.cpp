@@ -88,8 +88,10 @@ class SuiteMaker {
 
   void train(int ranks) {
     const std::string id = fmt::format("train-{}", ranks);
-    Words words = on_ranks(ranks) + Words{"bench",   "train",  "--config",
-                                          options_.quick ? "nano" : "nano,gpt2", "--dtype", "fp32,bf16"};
+    // One core a rank, also where there are more: what the planner's curve is for.
+    Words words = {"run", "--quiet", "-n", std::to_string(ranks), "--threads", "1", "--"};
+    words = words + Words{"bench", "train", "--config", options_.quick ? "nano" : "nano,gpt2",
+                          "--dtype", "fp32,bf16"};
     if (options_.quick) words = words + Words{"--steps", "20"};
     add(id, fmt::format("Training on {} rank{}", ranks, ranks == 1 ? "" : "s"),
         words + Words{"--json", id + ".json"}, options_.quick ? 5 : 25)
@@ -99,8 +101,8 @@ class SuiteMaker {
   void matmul() {
     add("matmul", fmt::format("Products divided over {} ranks", ranks_),
         on_ranks(ranks_) + Words{"bench", "matmul", "--dtype", "fp32,bf16", "--sizes",
-                                 options_.quick ? "512,1024" : "512,1024,2048", "--rounds", times(5),
-                                 "--json", "matmul.json"},
+                                 options_.quick ? "512,1024" : "512,1024,2048", "--rounds",
+                                 times(25), "--json", "matmul.json"},
         expect(20, 5));
   }
 
