@@ -76,14 +76,6 @@ std::string utc_now() {
   return text;
 }
 
-std::string text_of_rank_0(const Communicator& world, std::string text) {
-  auto length = static_cast<std::int64_t>(text.size());
-  broadcast(world, &length, 1, DType::i64, 0);
-  text.resize(static_cast<std::size_t>(length));
-  broadcast(world, text.data(), length, DType::i8, 0);
-  return text;
-}
-
 Report::Report(const Communicator& world, const std::string& path) : world_(world), path_(path) {
   if (path.empty()) return;
   std::int32_t problem = 0;

@@ -43,9 +43,6 @@ class Report {
   std::vector<Row> rows_;
 };
 
-/// What rank 0 says, on all ranks. Collective.
-std::string text_of_rank_0(const Communicator& world, std::string text);
-
 /// "2026-05-31T12:00:00Z", now.
 std::string utc_now();
 

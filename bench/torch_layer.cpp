@@ -39,9 +39,9 @@ TorchLayer::TorchLayer(const Communicator& world, const OneProcess& one, const s
       why_not = asked.problem;
     }
   }
-  version_ = text_of_rank_0(world, version_);
+  version_ = broadcast_text(world, version_);
   if (!version_.empty()) return;
-  why_not = text_of_rank_0(world, why_not);
+  why_not = broadcast_text(world, why_not);
   if (peer == "torch") throw UsageError("--peers torch", why_not);
   log::info("bench: no torch to compare with: " + why_not);
 }

@@ -162,6 +162,14 @@ void broadcast(const Communicator& comm, void* data, Index count, DType type, Ra
   run_checked(broadcast_call(comm, data, count, type, root, options), options);
 }
 
+std::string broadcast_text(const Communicator& comm, std::string text, Rank root) {
+  auto length = static_cast<std::int64_t>(text.size());
+  broadcast(comm, &length, 1, DType::i64, root);
+  text.resize(static_cast<std::size_t>(length));
+  broadcast(comm, text.data(), length, DType::i8, root);
+  return text;
+}
+
 Call all_to_all_call(const Communicator& comm, const void* in, std::span<const Index> send_counts,
                      void* out, std::span<const Index> receive_counts, DType type,
                      const CollectiveOptions& options) {

@@ -1,7 +1,6 @@
 #include <shoal/collectives/bucketed_all_reduce.hpp>
 
 #include <algorithm>
-#include <chrono>
 #include <numeric>
 #include <string>
 
@@ -141,7 +140,6 @@ void BucketedAllReduce::finish() {
     if (!is_ready_[piece]) ready(piece);
   }
   start_what_can();
-  const auto start = std::chrono::steady_clock::now();
   if (!background_ && scatter_) {
     const Index mine = block_of(count_, comm_.size(), comm_.rank()).begin;
     reduce_scatter(comm_, data_, data_ + static_cast<Bytes>(mine) * size_of(type_),
@@ -149,18 +147,12 @@ void BucketedAllReduce::finish() {
   } else if (!background_) {
     all_reduce(comm_, data_, data_, count_, type_, op_, options_);
   }
-  times_ = {};
   Index early = 0;
   for (Bucket& bucket : buckets_) {
     if (bucket.work.test()) early += bucket.range.size;
   }
-  if (count_ > 0) times_.early = static_cast<double>(early) / static_cast<double>(count_);
-  for (Bucket& bucket : buckets_) {
-    bucket.work.wait();
-    times_.reducing += bucket.work.took();
-  }
-  times_.waited = std::chrono::steady_clock::now() - start;
-  if (!background_) times_.reducing = times_.waited;
+  early_ = count_ > 0 ? static_cast<double>(early) / static_cast<double>(count_) : 0;
+  for (Bucket& bucket : buckets_) bucket.work.wait();
   for (Bucket& bucket : buckets_) bucket.missing = bucket.pieces.size();
   std::fill(is_ready_.begin(), is_ready_.end(), false);
   started_ = 0;

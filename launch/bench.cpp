@@ -13,6 +13,7 @@
 
 #include "command.hpp"
 #include "default_mesh.hpp"
+#include "process.hpp"
 
 namespace shoal::launch {
 namespace {
@@ -129,8 +130,8 @@ class BenchCommand : public Command {
   int run_alone() override {
     for (const int ranks : start_ranks_) {
       const std::string line =
-          fmt::format("'{}' run --quiet -n {} -- bench start",
-                      std::filesystem::read_symlink("/proc/self/exe").string(), ranks);
+          shell_line({std::filesystem::read_symlink("/proc/self/exe").string(), "run", "--quiet",
+                      "-n", std::to_string(ranks), "--", "bench", "start"});
       const int status = std::system(line.c_str());
       if (status != 0) {
         throw Error("bench start", fmt::format("the run of {} ranks failed", ranks),

@@ -10,18 +10,6 @@
 #include <shoal/runtime/tuning_file.hpp>
 
 namespace shoal::launch {
-namespace {
-
-std::string from_rank_0(const Communicator& world, std::string text) {
-  auto length = static_cast<std::int64_t>(text.size());
-  broadcast(world, &length, 1, DType::i64, 0);
-  text.resize(static_cast<std::size_t>(length));
-  broadcast(world, text.data(), length, DType::i8, 0);
-  return text;
-}
-
-}  // namespace
-
 std::filesystem::path profile_beside(const std::filesystem::path& table) {
   std::filesystem::path path = table;
   return path.replace_extension(".profile.json");
@@ -36,15 +24,15 @@ planning::Cluster cluster_of_rank_0(const Communicator& world, const std::string
       problem = error.message();
     }
   }
-  problem = from_rank_0(world, problem);
+  problem = broadcast_text(world, problem);
   if (!problem.empty()) throw UsageError("--cluster " + name, problem);
-  return planning::parse_cluster(from_rank_0(world, text), name);
+  return planning::parse_cluster(broadcast_text(world, text), name);
 }
 
 planning::Cluster same_cluster(const Communicator& world, const planning::Cluster& cluster) {
   std::string text;
   if (world.rank() == 0) text = planning::profile_text(cluster);
-  return planning::parse_cluster(from_rank_0(world, text), cluster.name);
+  return planning::parse_cluster(broadcast_text(world, text), cluster.name);
 }
 
 std::optional<planning::Cluster> tuned_profile(const Communicator& world) {
@@ -60,9 +48,9 @@ std::optional<planning::Cluster> tuned_profile(const Communicator& world) {
   }
   broadcast(world, &there, 1, DType::i64, 0);
   if (there == 0) return std::nullopt;
-  const std::string where = from_rank_0(world, path.string());
+  const std::string where = broadcast_text(world, path.string());
   planning::Cluster cluster = cluster_of_rank_0(world, where);
-  const std::string processor = from_rank_0(world, local_machine().processor);
+  const std::string processor = broadcast_text(world, local_machine().processor);
   if (cluster.note.find(processor) == std::string::npos) {
     if (world.rank() == 0) {
       log::warning("profile " + where + ": it was not measured on " + processor +

@@ -226,12 +226,7 @@ class TuneCommand : public Command {
     broadcast(world, &bad, 1, DType::i32, 0);
     if (bad == 0) return;
     // The others have nothing to add: what they would say is not printed when rank 0 says it.
-    std::int32_t length = static_cast<std::int32_t>(problem.size());
-    broadcast(world, &length, 1, DType::i32, 0);
-    std::string text = problem;
-    text.resize(static_cast<std::size_t>(length));
-    broadcast(world, text.data(), length, DType::i8, 0);
-    throw UsageError("tune", text, "choose another file with --output");
+    throw UsageError("tune", broadcast_text(world, problem), "choose another file with --output");
   }
 
   static void tell(const TuningTable& table, const fs::path& path, const std::string& spent) {

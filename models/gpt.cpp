@@ -1,7 +1,6 @@
 #include <shoal/models/gpt.hpp>
 
 #include <algorithm>
-#include <chrono>
 #include <iterator>
 #include <string>
 #include <utility>
@@ -164,17 +163,13 @@ void Gpt::reduce_gradients() {
   if (!impl_->dp_sum) return;
   gradients();  // zeros, if there was nothing to add
   impl_->dp_sum->finish();
-  const BucketedAllReduce::Times& times = impl_->dp_sum->times();
-  impl_->sum_times = {times.reducing, times.waited, times.early};
   if (!impl_->late_embedding) return;
-  const auto start = std::chrono::steady_clock::now();
   impl_->late_embedding->add_to(impl_->gradient(impl_->layout.token_embedding));
-  const Seconds late = std::chrono::steady_clock::now() - start;
-  impl_->sum_times.reducing += late;
-  impl_->sum_times.waited += late;
 }
 
-const Gpt::SumTimes& Gpt::gradient_sum_times() const noexcept { return impl_->sum_times; }
+std::optional<double> Gpt::summed_early() const noexcept {
+  return impl_->dp_sum ? std::optional(impl_->dp_sum->early()) : std::nullopt;
+}
 
 std::span<const Block> Gpt::owned() const noexcept {
   return impl_->gather ? impl_->gather->owned() : std::span<const Block>(impl_->whole);

@@ -98,7 +98,6 @@ struct Gpt::Impl {
   std::vector<std::size_t> stage_ends;  // pieces of dp_sum up to the end of each backward stage
   // Where dp_sum goes on beside the backward pass: what the embedding adds to the head's gradient.
   std::optional<LateEmbedding> late_embedding;
-  SumTimes sum_times;
   std::optional<ParameterGather> gather;  // where sharded
   std::vector<Block> whole;               // else all of the array is owned
 

@@ -232,10 +232,7 @@ StepReport Trainer::train_step(bool stop, Agreed& agreed) {
   report.gflops = report.tokens_per_s * 1e-9 *
                   training_flops_per_token(options_.model, options_.model.block_size);
   report.comm_share = (trace::communication_time() - communication).count() / seconds;
-  const Gpt::SumTimes& sum = model_.gradient_sum_times();
-  if (sum.reducing.count() > 0) {
-    report.overlap = sum.early;
-  }
+  report.overlap = model_.summed_early();
   if (model_.stage().count > 1) report.bubble = sums[3] / mesh_.all().size();
   return report;
 }

@@ -8,6 +8,7 @@
 #include <string>
 
 #include <fmt/format.h>
+#include <shoal/collectives/broadcast.hpp>
 #include <shoal/bench/bench.hpp>
 #include <shoal/collectives/registry.hpp>
 #include <shoal/runtime/error.hpp>
@@ -336,7 +337,7 @@ class Bench {
       const ChildResult asked = run_child({"rsvg-convert", "--version"}, Seconds(60), true);
       if (!asked.good) problem = "rsvg-convert, which makes PNG of SVG: " + asked.problem;
     }
-    problem = text_of_rank_0(world_, problem);
+    problem = broadcast_text(world_, problem);
     if (!problem.empty()) {
       throw UsageError("--plot", problem, "name a file in a folder that exists, ending in .svg");
     }
@@ -357,7 +358,7 @@ class Bench {
         std::remove(svg_path().c_str());
       }
     }
-    problem = text_of_rank_0(world_, problem);
+    problem = broadcast_text(world_, problem);
     if (!problem.empty()) throw Error("--plot", problem);
   }
 

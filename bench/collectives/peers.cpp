@@ -166,8 +166,8 @@ std::unique_ptr<Peer> find_gloo(const Communicator& world, std::string& why_not)
       break;
     }
   }
-  python = text_of_rank_0(world, python);
-  version = text_of_rank_0(world, version);
+  python = broadcast_text(world, python);
+  version = broadcast_text(world, version);
   if (python.empty()) return nullptr;
   return std::make_unique<Gloo>(world, python, version);
 }
@@ -188,7 +188,7 @@ std::unique_ptr<Peer> find_mpich(const Communicator& world, std::string& why_not
     why_not = made->build();
     if (why_not.empty()) version = "MPICH " + word;
   }
-  version = text_of_rank_0(world, version);
+  version = broadcast_text(world, version);
   if (version.empty()) return nullptr;
   if (!made) made = std::make_unique<OtherMpi>(world, version);
   return made;
@@ -218,7 +218,7 @@ std::vector<std::unique_ptr<Peer>> find_peers(const Communicator& world,
       peers.push_back(std::move(peer));
       return;
     }
-    why_not = text_of_rank_0(world, why_not);
+    why_not = broadcast_text(world, why_not);
     if (asked(name)) throw UsageError("--peers " + std::string(name), why_not);
     log::info("bench: no " + std::string(name) + " to compare with: " + why_not);
   };

@@ -23,12 +23,7 @@ PYBIND11_MODULE(_C, m) {
   m.def(
       "from_rank_0",
       [](std::string text) {
-        const shoal::Communicator& world = Session::get().world();
-        auto size = static_cast<std::int64_t>(text.size());
-        shoal::broadcast(world, &size, 1, shoal::DType::i64, 0);
-        text.resize(static_cast<std::size_t>(size));
-        shoal::broadcast(world, text.data(), size, shoal::DType::i8, 0);
-        return text;
+        return shoal::broadcast_text(Session::get().world(), std::move(text));
       },
       "The text that rank 0 passes. Collective over the run.",
       pybind11::call_guard<pybind11::gil_scoped_release>());

@@ -181,5 +181,18 @@ TEST(PointToPoint, MessagesWithOneTagKeepTheirOrderAndTagsKeepApart) {
   }
 }
 
+TEST(BroadcastText, GivesTheRootsTextToAll) {
+  const Communicator& comm = world();
+  for (const std::size_t length : {0, 1, 100'000}) {
+    for (Rank root = 0; root < comm.size(); ++root) {
+      const auto text_of = [&](Rank rank) {
+        return std::string(length + static_cast<std::size_t>(rank == root ? 0 : rank),
+                           static_cast<char>('a' + rank));
+      };
+      EXPECT_EQ(broadcast_text(comm, text_of(comm.rank()), root), text_of(root));
+    }
+  }
+}
+
 }  // namespace
 }  // namespace shoal::testing

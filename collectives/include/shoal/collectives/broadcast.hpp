@@ -2,6 +2,7 @@
 #pragma once
 
 #include <span>
+#include <string>
 
 #include <shoal/collectives/options.hpp>
 #include <shoal/runtime/communicator.hpp>
@@ -20,5 +21,8 @@ void broadcast(const Communicator& comm, std::span<T> data, Rank root,
                const CollectiveOptions& options = {}) {
   broadcast(comm, data.data(), static_cast<Index>(data.size()), dtype_of<T>, root, options);
 }
+
+/// The text that rank `root` passes, whatever the others pass. Blocking and collective.
+std::string broadcast_text(const Communicator& comm, std::string text, Rank root = 0);
 
 }  // namespace shoal

@@ -60,15 +60,9 @@ class BucketedAllReduce {
   /// True between the first ready() of a round and finish().
   bool under_way() const noexcept { return under_way_; }
 
-  /// Of the last round: how long the buckets were being reduced, from the begin of each on; how long
-  /// finish() took; and the share of the elements that had been reduced when it was called. Only the last
-  /// one tells what was hidden: a bucket that has begun may be waiting for a core.
-  struct Times {
-    Seconds reducing{0};
-    Seconds waited{0};
-    double early = 0;
-  };
-  const Times& times() const noexcept { return times_; }
+  /// Of the last round: the share of the elements that had been reduced when finish() was called. It is
+  /// what was hidden; the time since a bucket began is not, since it may have waited for a core.
+  double early() const noexcept { return early_; }
 
  private:
   struct Bucket {
@@ -93,7 +87,7 @@ class BucketedAllReduce {
   std::vector<bool> is_ready_;                         // by piece
   std::size_t started_ = 0;
   bool under_way_ = false;
-  Times times_;
+  double early_ = 0;
 };
 
 }  // namespace shoal

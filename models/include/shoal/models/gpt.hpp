@@ -4,6 +4,7 @@
 
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <span>
 #include <string>
 #include <vector>
@@ -167,14 +168,9 @@ class Gpt {
   void updated(std::size_t range);
   /// Returns when every rank has all new values. Collective over dp.
   void finish_update();
-  /// What the last reduce_gradients() was about; of the sum's time, `waited` is what it waited itself,
-  /// and `early` is the share of the gradients that had been summed before it was called.
-  struct SumTimes {
-    Seconds reducing{0};
-    Seconds waited{0};
-    double early = 0;
-  };
-  const SumTimes& gradient_sum_times() const noexcept;
+  /// The share of the gradients whose sum over dp was complete when the last reduce_gradients() was
+  /// called; nothing where dp is 1.
+  std::optional<double> summed_early() const noexcept;
   /// Of the last round of micro-batches on this rank; of its time, `waited` is what it waited for
   /// other stages.
   struct PipelineTimes {
