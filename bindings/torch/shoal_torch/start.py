@@ -15,6 +15,8 @@ import sys
 import tempfile
 import time
 
+from torch.distributed import TCPStore
+
 from . import _C
 
 # Of the variables that mpirun sets for its processes.
@@ -88,12 +90,22 @@ def name_ranks_by_mpi():
     text = ""
     if _C.world_rank() == 0:
         host = "127.0.0.1" if _C.on_one_node() else socket.gethostname()
-        with socket.socket() as probe:
-            probe.bind(("", 0))
-            text = f"{host} {_own_address()} {probe.getsockname()[1]}"
+        text = f"{host} {_own_address()} {_open_store()}"
     host, address, port = _C.from_rank_0(text).split()
     os.environ["MASTER_ADDR"] = host if _resolves(host) else address
-    os.environ.setdefault("MASTER_PORT", port)
+    os.environ["MASTER_PORT"] = port
+
+
+_store = None  # rank 0's, until init_process_group has found it, as both say multi_tenant
+
+
+def _open_store():
+    """On rank 0: the port of the store by which env:// will start. It listens before any rank can look for it:
+    torch's client tries again only after a second. A port that the environment names is kept."""
+    global _store
+    port = int(os.environ.get("MASTER_PORT", "0"))
+    _store = TCPStore("127.0.0.1", port, _C.world_size(), True, wait_for_workers=False, multi_tenant=True)
+    return _store.port
 
 
 def _no_way(problem):
@@ -154,7 +166,8 @@ _held = None  # the lock's file, for as long as the process lives
 
 def join(store, rank, size, timeout):
     """Makes this process rank `rank` of MPI's world, whoever started it. Once a process."""
-    global _held
+    global _held, _store
+    _store = None  # torch has it now, and ends it with the group: the next one wants an empty one
     if _C.alive():
         return
     if under_mpi():
