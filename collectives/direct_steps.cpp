@@ -1,9 +1,8 @@
 #include <algorithm>
 
-#include <shoal/runtime/buffer.hpp>
-
 #include "algorithm.hpp"
 #include "reduce/reduce.hpp"
+#include "scratch.hpp"
 #include "transport.hpp"
 
 namespace shoal {
@@ -27,7 +26,7 @@ void direct_reduce_scatter(const Call& call, std::span<const Index> starts,
   const Bytes piece_bytes = std::max(least_piece, window_bytes / static_cast<Bytes>(ranks));
   const Index piece = std::min(longest, static_cast<Index>(piece_bytes / element));
   const Bytes stride = static_cast<Bytes>(piece) * element;
-  const Buffer<std::byte> incoming(static_cast<Index>(stride) * ranks);
+  const Scratch incoming(comm, stride * static_cast<Bytes>(ranks));
   std::vector<const void*> inputs(at(ranks));
 
   for (Index begin = 0; begin < longest; begin += piece) {

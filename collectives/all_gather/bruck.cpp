@@ -6,10 +6,9 @@
 // Message-Passing Systems.
 #include <algorithm>
 
-#include <shoal/runtime/buffer.hpp>
-
 #include "algorithm.hpp"
 #include "reduce/reduce.hpp"
+#include "scratch.hpp"
 #include "transport.hpp"
 
 namespace shoal {
@@ -39,7 +38,7 @@ class Bruck final : public NamedAlgorithm {
       ends.push_back(ends.back() + static_cast<Bytes>(count_of(k)) * element);
     }
     const auto at = [&](int k) { return ends[static_cast<std::size_t>(k)]; };
-    const Buffer<std::byte> rotated(static_cast<Index>(ends.back()));
+    const Scratch rotated(comm, ends.back());
     copy_elements(rotated.data(), call.in, at(1));
     for (int have = 1; have < ranks; have *= 2) {
       const int more = std::min(have, ranks - have);

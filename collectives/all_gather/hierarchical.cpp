@@ -6,13 +6,12 @@
 // (with one lane); Graham & Shipman 2008 inside.
 #include <numeric>
 
-#include <shoal/runtime/buffer.hpp>
-
 #include "algorithm.hpp"
 #include "node/groups.hpp"
 #include "node/node_collectives.hpp"
 #include "plan/pipeline.hpp"
 #include "reduce/reduce.hpp"
+#include "scratch.hpp"
 
 namespace shoal {
 namespace {
@@ -64,7 +63,7 @@ class Hierarchical final : public NamedAlgorithm {
       counts.push_back(call.counts[static_cast<std::size_t>(rank)]);
     }
     const Index total = std::accumulate(counts.begin(), counts.end(), Index{0});
-    const Buffer<std::byte> blocks(total * static_cast<Index>(element));
+    const Scratch blocks(*call.comm, static_cast<Bytes>(total) * element);
     Call inside = call;
     inside.comm = &groups.local();
     inside.out = blocks.data();

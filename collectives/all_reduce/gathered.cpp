@@ -5,10 +5,9 @@
 //
 // Cost: short ⌈log2 p⌉·α + (p−1)·n·(β + γ); long 2·(p−1)·α + (p−1)/p·n·(2β + γ).
 // Source: the parts are from Thakur, Rabenseifner & Gropp 2005, sections 3.1 and 3.4.
-#include <shoal/runtime/buffer.hpp>
-
 #include "algorithm.hpp"
 #include "reduce/reduce.hpp"
+#include "scratch.hpp"
 #include "tuning/parameters.hpp"
 
 namespace shoal {
@@ -46,7 +45,7 @@ class Gathered final : public NamedAlgorithm {
  private:
   static void gather_and_reduce(const Call& call) {
     const int ranks = call.comm->size();
-    const Buffer<std::byte> all(static_cast<Index>(call.bytes()) * ranks);
+    const Scratch all(*call.comm, call.bytes() * static_cast<Bytes>(ranks));
     const std::vector<Index> counts(static_cast<std::size_t>(ranks), call.count);
     Call gather = call;
     gather.operation = Operation::all_gather;

@@ -2,11 +2,9 @@
 //
 // Cost: (p−1)·α + (p−1)/p·n·β + (p−1)/p·n·γ.
 // Source: Patarasuk & Yuan 2009; Thakur et al. 2005 for the pairwise relative.
-
-#include <shoal/runtime/buffer.hpp>
-
 #include "algorithm.hpp"
 #include "reduce/reduce.hpp"
+#include "scratch.hpp"
 
 namespace shoal {
 namespace {
@@ -25,7 +23,7 @@ class Ring final : public NamedAlgorithm {
     const Bytes element = size_of(call.type);
     const std::vector<Index> starts = starts_of(call.counts);
     const auto me = static_cast<std::size_t>(call.comm->rank());
-    const Buffer<std::byte> work(static_cast<Index>(call.bytes()));
+    const Scratch work(*call.comm, call.bytes());
     copy_elements(work.data(), call.in, call.bytes());
     ring_reduce_scatter(call, work.data(), call.counts);
     copy_elements(call.out, work.data() + static_cast<Bytes>(starts[me]) * element,
