@@ -16,19 +16,22 @@ namespace {
 constexpr int bytes_a_microsecond = 5000;
 constexpr int least_bytes = 64 << 10;  // one segment of a plan
 constexpr int most_bytes = 192 << 10;  // systems allow 208 KiB without a privilege
-constexpr unsigned near_microseconds = most_bytes / bytes_a_microsecond;
+constexpr unsigned near_microseconds = most_bytes / bytes_a_microsecond;  // 39
 
 }  // namespace
+
+int send_buffer_bytes(unsigned least_round_trip) noexcept {
+  if (least_round_trip == 0 || least_round_trip > near_microseconds) return 0;
+  return std::max(least_bytes, static_cast<int>(least_round_trip) * bytes_a_microsecond);
+}
 
 bool bound_send_buffer(int socket) noexcept {
   tcp_info info{};
   socklen_t size = sizeof info;
   if (getsockopt(socket, IPPROTO_TCP, TCP_INFO, &info, &size) != 0) return false;
   if (size < offsetof(tcp_info, tcpi_min_rtt) + sizeof info.tcpi_min_rtt) return false;
-  if (info.tcpi_min_rtt == 0 || info.tcpi_min_rtt > near_microseconds) return false;
-  const int bytes =
-      std::max(least_bytes, static_cast<int>(info.tcpi_min_rtt) * bytes_a_microsecond);
-  return setsockopt(socket, SOL_SOCKET, SO_SNDBUF, &bytes, sizeof bytes) == 0;
+  const int bytes = send_buffer_bytes(info.tcpi_min_rtt);
+  return bytes > 0 && setsockopt(socket, SOL_SOCKET, SO_SNDBUF, &bytes, sizeof bytes) == 0;
 }
 
 }  // namespace shoal::tcp
