@@ -39,6 +39,7 @@ const PlannedAllReduce& all_reduce_bidirectional_ring();
 /// Each of those, between the nodes only.
 std::vector<const Algorithm*> hierarchical_all_reduces();
 const Algorithm& all_reduce_gathered();
+const Algorithm& all_reduce_hierarchical_gathered();
 const Algorithm& all_reduce_mpi();
 // reduce_scatter/
 const Algorithm& reduce_scatter_node_shared();
@@ -66,6 +67,7 @@ const Algorithm& broadcast_mpi();
 const Algorithm& all_to_all_node_shared();
 const Algorithm& all_to_all_node_staged();
 const Algorithm& all_to_all_pairwise();
+const Algorithm& all_to_all_hierarchical();
 const Algorithm& all_to_all_mpi();
 // barrier/
 const Algorithm& barrier_node_shared();

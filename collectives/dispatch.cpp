@@ -89,8 +89,11 @@ flight::Call call_record(const Call& call) {
   return record;
 }
 
-// The table's choice if it can do the call, else the model's.
-const Algorithm& best_for(const Call& call) {
+// The table's choice if it can do the call, else the model's. All ranks must come to the same: where
+// each has counts of its own, how much that is decides nothing.
+const Algorithm& best_for(const Call& asked) {
+  Call call = asked;
+  if (call.operation == Operation::all_to_all && !call.receive_counts.empty()) call.count = 0;
   Choices& choices = choices_of(*call.comm);
   const Algorithm* tuned = choices.tuned(call);
   const Algorithm& best = tuned != nullptr && tuned->why_not(call).empty()

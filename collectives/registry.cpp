@@ -33,6 +33,7 @@ const std::vector<const Algorithm*>& algorithms(Operation operation) {
         &all_reduce_gathered()};
     const auto between_nodes = hierarchical_all_reduces();
     all.insert(all.end(), between_nodes.begin(), between_nodes.end());
+    all.push_back(&all_reduce_hierarchical_gathered());
     all.push_back(&all_reduce_mpi());
     return all;
   }();
@@ -48,7 +49,7 @@ const std::vector<const Algorithm*>& algorithms(Operation operation) {
       &broadcast_mpi()};
   static const std::vector<const Algorithm*> all_to_alls = {
       &all_to_all_node_shared(), &all_to_all_node_staged(), &all_to_all_pairwise(),
-      &all_to_all_mpi()};
+      &all_to_all_hierarchical(), &all_to_all_mpi()};
   static const std::vector<const Algorithm*> barriers = {
       &barrier_node_shared(), &barrier_dissemination(), &barrier_hierarchical(),
       &barrier_mpi()};

@@ -3,7 +3,8 @@
 // gets all inputs of its block (as much data as with partial sums), adds, and the blocks go around the
 // ring.
 //
-// Cost: short ⌈log2 p⌉·α + (p−1)·n·(β + γ); long 2·(p−1)·α + (p−1)/p·n·(2β + γ).
+// Cost: short ⌈log2 p⌉·α + (p−1)·n·(β + γ); long 2·(p−1)·α + (p−1)/p·n·(2β + γ). Where k of the p ranks
+// share a node's link it carries k·(p−k)·n of the short form, and (k·(1−k/p) + (p−1)/p)·n of the long one.
 // Source: the parts are from Thakur, Rabenseifner & Gropp 2005, sections 3.1 and 3.4.
 #include "algorithm.hpp"
 #include "reduce/reduce.hpp"
@@ -25,10 +26,14 @@ class Gathered final : public NamedAlgorithm {
   Seconds cost(Bytes bytes, int ranks, const Network& net) const noexcept override {
     const double n = static_cast<double>(bytes);
     const double others = ranks - 1;
+    const double sharing = net.nodes == 1 ? 1 : net.per_node;
     if (gathers(bytes, ranks)) {
-      return Seconds(log2_ceil(ranks) * net.alpha + others * n * (net.beta + net.gamma));
+      return Seconds(log2_ceil(ranks) * net.alpha +
+                     n * (sharing * (ranks - sharing) * net.beta + others * net.gamma));
     }
-    return Seconds(2 * others * net.alpha + others / ranks * n * (2 * net.beta + net.gamma));
+    return Seconds(2 * others * net.alpha +
+                   n * ((sharing * (1 - sharing / ranks) + others / ranks) * net.beta +
+                        others / ranks * net.gamma));
   }
 
   void run(const Call& call) const override {

@@ -1,7 +1,8 @@
 // All-to-all by pairwise exchange: in step k a rank sends to the one k after it and receives from
 // the one k before it.
 //
-// Cost: (p−1)·α + (p−1)/p·n·β.
+// Cost: (p−1)·α + (p−1)/p·n·β on one node; where k of the p ranks share a node's link (p−1)·α +
+// k·(1 − k/p)·n·β.
 // Source: Thakur et al. 2005, section 3.3 (long messages).
 #include <cstring>
 
@@ -16,7 +17,9 @@ class Pairwise final : public NamedAlgorithm {
   using NamedAlgorithm::NamedAlgorithm;
 
   Seconds cost(Bytes bytes, int ranks, const Network& net) const noexcept override {
-    const double share = static_cast<double>(ranks - 1) / ranks;
+    const double share = net.nodes == 1
+                             ? static_cast<double>(ranks - 1) / ranks
+                             : net.per_node * (1 - static_cast<double>(net.per_node) / ranks);
     return Seconds((ranks - 1) * net.alpha + share * static_cast<double>(bytes) * net.beta);
   }
 

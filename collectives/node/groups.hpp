@@ -28,7 +28,9 @@ class NodeGroups {
   const std::string& why_not() const noexcept { return why_not_; }
 
   int nodes() const noexcept { return static_cast<int>(members_.size()); }
-  /// For a part of so many bytes; the same on all ranks.
+  /// As many as the smallest node has ranks.
+  int lane_count() const noexcept { return lanes_; }
+  /// Of these, for a part of so many bytes; the same on all ranks.
   int lanes(Bytes bytes) const noexcept;
   /// This rank's node, and its number among the ranks there.
   int node() const noexcept { return node_; }

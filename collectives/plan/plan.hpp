@@ -31,6 +31,9 @@ struct Round {
 /// same order of rounds; within a round in order of blocks.
 struct Plan {
   std::vector<Index> counts;  ///< elements of each block
+  /// Largest segment that blocks are cut into; 0: by the longest block, which must then be the same in
+  /// the plans of all members. What is passed on wants short ones; what is not, the longest there are.
+  Bytes segment_bytes = 0;
   std::vector<Round> rounds;
 };
 

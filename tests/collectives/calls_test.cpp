@@ -5,6 +5,9 @@
 #include <functional>
 #include <limits>
 #include <optional>
+#include <span>
+#include <string>
+#include <vector>
 
 #include <shoal/collectives/collectives.hpp>
 #include <shoal/collectives/registry.hpp>
@@ -101,6 +104,31 @@ TEST(BadCalls, DifferentCallsOnTheRanksOfANodeAreNamedOnAll) {
   all_reduce(group, std::span(data), ReduceOp::sum);
 }
 
+TEST(BadCalls, AnAllToAllThatDoesNotFitBetweenNodesIsAnError) {
+  const Rank last = world().size() - 1;
+  const bool two_and_one = world().size() > 2 && world().node_of(0) == world().node_of(1) &&
+                           world().node_of(1) != world().node_of(last);
+  if (!two_and_one || !node_memory::available()) GTEST_SKIP() << "needs a node of two, and another";
+  const Rank me = world().rank();
+  const bool takes_part = me < 2 || me == last;
+  const Communicator group = world().split(takes_part ? 0 : 1, me, "disputed");
+  if (!takes_part) return;
+  const std::vector<Index> sends(3, 2);
+  std::vector<Index> receives = sends;
+  const std::vector<float> in(100);
+  std::vector<float> out(100);
+  const auto exchange = [&] {
+    all_to_all(group, in.data(), sends, out.data(), receives, DType::f32, {"hierarchical"});
+  };
+  if (me < 2) return exchange();  // they get what they expect
+  receives[1] = 3;
+  const std::string text = error_of(exchange);
+  EXPECT_NE(text.find("sends 2 elements"), std::string::npos) << text;
+  EXPECT_NE(text.find("expects 3"), std::string::npos) << text;
+  // What is on its way does not fit what comes next: nothing does.
+  error_of([&] { all_reduce(group, std::span(out), ReduceOp::sum); });
+}
+
 TEST(BadCalls, AReceiveOfAnotherLengthIsAnError) {
   if (world().size() < 2) return;
   const Communicator group = world().duplicate("lengths");
@@ -114,7 +142,8 @@ TEST(BadCalls, AReceiveOfAnotherLengthIsAnError) {
 TEST(Registry, ThereIsATwoLevelAlgorithmWhereverNodesHaveSeveralRanks) {
   const bool several = world().node_count() > 1 && world().node_count() < world().size();
   for (const Operation operation : {Operation::all_reduce, Operation::all_gather,
-                                    Operation::broadcast, Operation::barrier}) {
+                                    Operation::reduce_scatter, Operation::broadcast,
+                                    Operation::all_to_all, Operation::barrier}) {
     bool found = false;
     for (const std::string& name : algorithm_names(operation)) {
       found = found || name.starts_with("hierarchical");

@@ -1,8 +1,11 @@
 // Collectives that move data without changing it, against what every rank knows the others brought.
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <atomic>
+#include <cstdint>
 #include <numeric>
+#include <string>
 #include <thread>
 
 #include <shoal/collectives/collectives.hpp>
@@ -128,6 +131,53 @@ TEST_P(Movement, AllToAllTransposesBlocks) {
           }
         }
         ASSERT_TRUE(out.margin_intact());
+      }
+    }
+  }
+}
+
+// Between nodes, longer blocks go in parts, a piece of every block in each: some ranks have several here,
+// others one or none.
+TEST(AllToAllInParts, TransposesBlocksOfManyLengths) {
+  const int ranks = world().size();
+  const Rank me = world().rank();
+  if (world().on_one_node()) GTEST_SKIP() << "there are no parts within a node";
+  int most = 1;
+  for (Rank rank = 0; rank < ranks; ++rank) {
+    int here = 0;
+    for (Rank other = 0; other < ranks; ++other) here += world().node_of(other) == world().node_of(rank);
+    most = std::max(most, here);
+  }
+  const Index piece = (Index{32} << 20) / (most * ranks);  // bytes of a block in a part
+  const auto count_of = [&](Rank from, Rank to) {
+    if ((from + to) % 3 == 0) return piece / 4 * 9 + from;
+    return (from + to) % 3 == 1 ? Index{0} : Index{100} + to;
+  };
+  const auto letter = [](Rank from, Rank to, Index i) {
+    return static_cast<std::int8_t>((from * 31 + to * 7 + i * 13 + i / 4096) % 127);
+  };
+  std::vector<Index> sends, receives;
+  for (Rank rank = 0; rank < ranks; ++rank) {
+    sends.push_back(count_of(me, rank));
+    receives.push_back(count_of(rank, me));
+  }
+  for (const std::string& algorithm : algorithm_names(Operation::all_to_all)) {
+    if (!algorithm.empty() && algorithm != "hierarchical") continue;  // the others have no parts
+    for (const Where where : {Where::shared, Where::mixed}) {
+      SCOPED_TRACE(algorithm);
+      const Buffer<std::int8_t> in(sum(sends), memory_of(where, me));
+      const Buffer<std::int8_t> out(sum(receives), memory_of(where, me));
+      Index at = 0;
+      for (Rank to = 0; to < ranks; ++to) {
+        for (Index i = 0; i < count_of(me, to); ++i) in[at++] = letter(me, to, i);
+      }
+      std::fill(out.begin(), out.end(), std::int8_t{-1});
+      all_to_all(world(), in.data(), sends, out.data(), receives, DType::i8, {algorithm});
+      at = 0;
+      for (Rank from = 0; from < ranks; ++from) {
+        Index wrong = 0;
+        for (Index i = 0; i < count_of(from, me); ++i) wrong += out[at++] != letter(from, me, i);
+        ASSERT_EQ(wrong, 0) << "of " << count_of(from, me) << " from " << from;
       }
     }
   }
