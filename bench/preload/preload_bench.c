@@ -32,6 +32,14 @@ static void all_reduce(const Data* d, int mpi) {
   else MPI_Allreduce(d->in, d->out, d->count, MPI_FLOAT, MPI_SUM, MPI_COMM_WORLD);
 }
 
+/* Waited for at once: what it costs where nothing is computed meanwhile. */
+static void all_reduce_later(const Data* d, int mpi) {
+  MPI_Request request;
+  if (mpi) PMPI_Iallreduce(d->in, d->out, d->count, MPI_FLOAT, MPI_SUM, MPI_COMM_WORLD, &request);
+  else MPI_Iallreduce(d->in, d->out, d->count, MPI_FLOAT, MPI_SUM, MPI_COMM_WORLD, &request);
+  MPI_Wait(&request, MPI_STATUS_IGNORE);
+}
+
 static void reduce_scatter(const Data* d, int mpi) {
   const int each = d->count / d->ranks;
   if (mpi) PMPI_Reduce_scatter_block(d->in, d->out, each, MPI_FLOAT, MPI_SUM, MPI_COMM_WORLD);
@@ -115,9 +123,10 @@ int main(int argc, char** argv) {
   static const struct {
     const char* name;
     Operation run;
-  } operations[] = {{"allreduce", all_reduce},   {"reduce_scatter", reduce_scatter},
-                    {"allgather", all_gather},   {"alltoall", all_to_all},
-                    {"bcast", broadcast},        {"barrier", barrier}};
+  } operations[] = {{"allreduce", all_reduce},         {"iallreduce", all_reduce_later},
+                    {"reduce_scatter", reduce_scatter}, {"allgather", all_gather},
+                    {"alltoall", all_to_all},         {"bcast", broadcast},
+                    {"barrier", barrier}};
   MPI_Init(&argc, &argv);
   int rank = 0, ranks = 1;
   MPI_Comm_rank(MPI_COMM_WORLD, &rank);
@@ -147,8 +156,13 @@ int main(int argc, char** argv) {
   for (size_t bytes = least; bytes <= most; bytes *= 2) {
     size_t count = bytes / sizeof(float);
     count -= count % (size_t)ranks;
-    if (count == 0 && operation != barrier && operation != all_reduce) continue;
-    if (operation == all_reduce || operation == broadcast) count = bytes / sizeof(float);
+    if (count == 0 && operation != barrier && operation != all_reduce &&
+        operation != all_reduce_later) {
+      continue;
+    }
+    if (operation == all_reduce || operation == all_reduce_later || operation == broadcast) {
+      count = bytes / sizeof(float);
+    }
     Data data = {malloc(bytes), malloc(bytes), (int)count, ranks};
     if (data.in == NULL || data.out == NULL) {
       fprintf(stderr, "no memory for %zu bytes\n", bytes);
