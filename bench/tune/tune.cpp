@@ -10,6 +10,8 @@
 #include <fmt/format.h>
 #include <shoal/bench/bench.hpp>
 #include <shoal/collectives/barrier.hpp>
+#include <shoal/collectives/caches.hpp>
+#include <shoal/runtime/cores.hpp>
 #include <shoal/runtime/error.hpp>
 #include <shoal/runtime/runtime.hpp>
 #include <shoal/runtime/topology.hpp>
@@ -89,7 +91,7 @@ class Tuner {
   Tuner(const Communicator& world, const TuneOptions& options)
       : world_(world), options_(options), shapes_(shapes_of(world)) {
     for (Bytes bytes = 8; bytes <= options.max_bytes; bytes *= 4) sizes_.push_back(bytes);
-    total_ = 2 + 3;  // levels and parameters
+    total_ = 2 + 4;  // levels and parameters
     for (const GroupShape& shape : shapes_) {
       for (std::size_t i = 0; i < memories_of(shape).size(); ++i) {
         for (const Operation operation : all_operations) total_ += count_of_sizes(operation);
@@ -149,7 +151,7 @@ class Tuner {
 
   void measure_parameters() {
     const int each = ranks_by_node(world_)[0];
-    if (each < 2) return step("parameters", 3);
+    if (each < 2) return step("parameters", 4);
     const std::unique_ptr<Communicator> group = group_of({1, each});
     step("parameter node.inline_bytes");
     if (group) tune_inline(*group);
@@ -158,7 +160,10 @@ class Tuner {
     if (group) tune_stage(*group);
     barrier(world_);
     step("parameter memory.stream_bytes");
-    if (group) tune_stream(*group);
+    if (group) tune_stream(*group, Parameter::stream_bytes, Memory::node_shared, Bytes{16} << 20);
+    barrier(world_);
+    step("parameter memory.stage_stream_bytes");
+    if (group) tune_stream(*group, Parameter::stage_stream_bytes, Memory::local, Bytes{64} << 20);
     barrier(world_);
   }
 
@@ -210,25 +215,26 @@ class Tuner {
     table_.parameters[Parameter::stage_bytes] = candidates[static_cast<std::size_t>(best)];
   }
 
-  // From which size on it pays to write past the caches; what the built-in rule says if it never does.
-  void tune_stream(const Communicator& group) {
+  // From which size on it pays to write past the caches, on buffers of one kind; what the built-in rule says if
+  // it does not at the largest.
+  void tune_stream(const Communicator& group, Parameter which, Memory memory, Bytes most) {
     Bytes best = 0;
-    for (Bytes bytes = Bytes{16} << 20; bytes >= Bytes{1} << 20; bytes /= 2) {
-      Contest contest(group, Operation::all_reduce, DType::f32, ReduceOp::sum, Memory::node_shared,
-                      bytes);
+    for (Bytes bytes = most; bytes >= Bytes{256} << 10; bytes /= 2) {
+      Contest contest(group, Operation::all_reduce, DType::f32, ReduceOp::sum, memory, bytes);
       std::vector<std::function<void()>> calls;
-      for (const Bytes threshold : {Bytes{1}, limits_of(Parameter::stream_bytes).second}) {
-        calls.emplace_back([&contest, threshold] {
-          try_out({{Parameter::stream_bytes, threshold}});
+      for (const Bytes threshold : {Bytes{1}, limits_of(which).second}) {
+        calls.emplace_back([&contest, which, threshold] {
+          try_out({{which, threshold}});
           contest.run("auto");
         });
       }
       const std::vector<double> times = medians(group, calls, 4 * options_.seconds_per_size);
       if (times[0] > times[1]) break;
-      best = 2 * bytes;  // an all-reduce touches input and output
+      // An all-reduce touches input and output.
+      best = bytes_on_core(2 * bytes, group.size(), node_threads());
     }
     try_out({});
-    table_.parameters[Parameter::stream_bytes] = best;
+    table_.parameters[which] = best;
   }
 
   void measure_group(const GroupShape& shape) {

@@ -1,10 +1,9 @@
 #include "reduce/reduce.hpp"
 
-#include <unistd.h>
-
 #include <algorithm>
 #include <cstring>
 
+#include <shoal/collectives/caches.hpp>
 #include <shoal/runtime/cores.hpp>
 #include <shoal/runtime/isa.hpp>
 
@@ -34,74 +33,29 @@ bool on_cache_line(const void* pointer) {
   return reinterpret_cast<std::uintptr_t>(pointer) % 64 == 0;
 }
 
-Bytes second_level() {
-  const long size = sysconf(_SC_LEVEL2_CACHE_SIZE);
-  return size > 0 ? static_cast<Bytes>(size) : Bytes{1} << 20;
-}
-
-// Of the third level, what a core has for its own. Virtual machines report that of the whole processor.
-Bytes third_level_share() {
-  const long size = sysconf(_SC_LEVEL3_CACHE_SIZE);
-  const long cores = sysconf(_SC_NPROCESSORS_CONF);
-  return size > 0 && cores > 0 ? static_cast<Bytes>(size / cores) : 0;
-}
-
-// From here on the third level holds too little. Where it lies behind a mesh (Intel), results that are still
-// there cost less than those in memory: two ranks on Sapphire Rapids, all-reduce of 16 MiB in shared
-// memory 1.14 ms through the caches and 1.22 past them, by way of stages 2.5 and 2.9; of 32 MiB 2.4
-// and 2.5, 6.3 and 5.8.
-Bytes third_level_threshold() {
-  if (parameter(Parameter::stream_bytes) != 0 || !claims_lines()) return stream_threshold();
-  constexpr Bytes most = 48 << 20;
-  static const Bytes threshold =
-      std::max(stream_threshold(), second_level() + std::min(third_level_share(), most));
-  return threshold;
-}
-
-// What `ranks` ranks of this node that touch `bytes` each touch on a core that several of them share.
-Bytes touched_on_core(Bytes bytes, int ranks) {
-  const int threads = node_threads();
-  return bytes * static_cast<Bytes>((ranks + threads - 1) / threads);
+// A copy by itself, whose result may be read soon: so long that it fills the second level twice, or where the
+// third is near, that and a fair part of it.
+Bytes lone_copy_bytes() {
+  const Caches& caches = caches_here();
+  if (caches.claims) return caches.second;
+  return (caches.second + std::clamp(caches.third / 2, caches.second, Bytes{8} << 20)) / 2;
 }
 
 }  // namespace
 
-Bytes stream_threshold() {
-  // Written into the caches, a result is soon read from there; but once a call touches more than they
-  // hold, every line written is first read and later written back. Of the third level a core's share
-  // counts, with a cap for virtual machines (measured on Zen 5: in the caches 4 MiB take 0.18 ms, past
-  // them 0.25; 8 MiB 0.75 and 0.69).
-  // That of Intel's large processors lies behind a mesh: third_level_threshold().
-  if (const Bytes measured = parameter(Parameter::stream_bytes); measured != 0) return measured;
-  static const Bytes threshold = [] {
-    const Bytes own = second_level();
-    if (claims_lines()) return 2 * own;
-    constexpr Bytes most = 8 << 20;
-    return own + std::clamp(third_level_share(), own, std::max(own, most));
-  }();
-  return threshold;
-}
-
 bool outgrows_caches(Bytes bytes, int ranks) {
-  const Bytes touched = touched_on_core(bytes, ranks);
-  if (touched < stream_threshold()) return false;
-  // Past the caches, too, where the inputs fit the second level if the results stay out of it (two ranks,
-  // 2 MiB: 0.114 ms, 0.14 through the caches).
-  return touched <= 2 * second_level() || touched >= third_level_threshold();
+  const Bytes measured = parameter(Parameter::stream_bytes);
+  if (measured != 0) return bytes_on_core(bytes, ranks, node_threads()) >= measured;
+  return sums_go_past(caches_here(), bytes, ranks, node_threads());
 }
 
 bool copies_outgrow_caches(Bytes bytes, int ranks) {
-  return touched_on_core(bytes, ranks) >= third_level_threshold();
+  const Bytes measured = parameter(Parameter::stage_stream_bytes);
+  if (measured != 0) return bytes_on_core(bytes, ranks, node_threads()) >= measured;
+  return copies_go_past(caches_here(), bytes, ranks, node_threads());
 }
 
-bool claims_lines() {
-#if defined(__x86_64__)
-  static const bool intel = __builtin_cpu_is("intel");
-  return intel;
-#else
-  return false;
-#endif
-}
+bool claims_lines() { return caches_here().claims; }
 
 void reduce_elements(const void* const* inputs, int input_count, void* const* outputs,
                      int output_count, Index count, DType type, ReduceOp op, int ranks,
@@ -131,7 +85,7 @@ void finish_average(void* data, Index count, DType type, ReduceOp op, int ranks)
 }
 
 void copy_elements(void* to, const void* from, Bytes bytes) {
-  copy_piece(to, from, bytes, 2 * bytes >= stream_threshold());
+  copy_piece(to, from, bytes, bytes >= lone_copy_bytes());
 }
 
 void copy_piece(void* to, const void* from, Bytes bytes, bool stream) {

@@ -32,18 +32,16 @@ void copy_piece(void* to, const void* from, Bytes bytes, bool stream);
 void stream_piece(void* to, const void* from, Bytes bytes);
 void order_stream();
 
-/// From how many bytes on, touched on one core in one operation, data is written past the caches.
-Bytes stream_threshold();
-
-/// Whether results are to be written past the caches if each of `ranks` ranks of this node touches
-/// `bytes`: ranks that share a core share its caches.
+/// Whether results are to be written past the caches if each of `ranks` ranks of this node touches `bytes`: as
+/// the tuning table says (Parameter::stream_bytes), or else sums_go_past().
 bool outgrows_caches(Bytes bytes, int ranks);
 
-/// The same of results that are copied from where another rank has just made them.
+/// The same of results that are copied from where another rank has just made them
+/// (Parameter::stage_stream_bytes, copies_go_past()).
 bool copies_outgrow_caches(Bytes bytes, int ranks);
 
-/// Whether writing lines that another core has read last is quickest by asking for them ahead (Intel), or
-/// by a long memcpy.
+/// Whether writing lines that another core has read last is quickest by asking for them ahead, or by a long
+/// memcpy (Caches::claims).
 bool claims_lines();
 
 }  // namespace shoal

@@ -13,6 +13,7 @@ constexpr Traits traits[] = {
     {"node.stage_bytes", 256 << 10, 16 << 10, 4 << 20},  // two of them fit a second-level cache
     {"node.inline_bytes", 8 << 10, 0, 8 << 10},          // the slot has no more room
     {"memory.stream_bytes", 0, 0, Bytes{1} << 40},
+    {"memory.stage_stream_bytes", 0, 0, Bytes{1} << 40},
     {"gathered.short_bytes", 16 << 10, 0, Bytes{1} << 30},
 };
 static_assert(std::size(traits) == std::size(all_parameters));
@@ -22,7 +23,7 @@ constexpr const Traits& of(Parameter which) { return traits[static_cast<std::siz
 }  // namespace
 
 std::array<std::atomic<Bytes>, std::size(all_parameters)> parameter_values = {
-    traits[0].value, traits[1].value, traits[2].value, traits[3].value};
+    traits[0].value, traits[1].value, traits[2].value, traits[3].value, traits[4].value};
 
 std::string_view name_of(Parameter parameter) noexcept { return of(parameter).name; }
 Bytes default_of(Parameter parameter) noexcept { return of(parameter).value; }

@@ -164,6 +164,7 @@ TEST(Tuning, SizesInTheTableChangeNoResult) {
         {Parameter::stage_bytes, Bytes{4096} * (4 + from() % 40)},
         {Parameter::inline_bytes, from() % 1025},
         {Parameter::stream_bytes, turn % 2 == 0 ? Bytes{1} : Bytes{1} << 40},
+        {Parameter::stage_stream_bytes, turn < 2 ? Bytes{1} : Bytes{1} << 40},
         {Parameter::gathered_short_bytes, from() % 100000},
     };
     const Tuned tuned(TuningTable::parse(table.text()));

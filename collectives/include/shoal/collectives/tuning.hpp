@@ -17,13 +17,15 @@ namespace shoal {
 enum class Parameter {
   stage_bytes,          ///< "node.stage_bytes": half of a rank's staging area on its node
   inline_bytes,         ///< "node.inline_bytes": up to here data travels in the flag's slot
-  stream_bytes,         ///< "memory.stream_bytes": from here on results are written past the caches;
-                        ///< 0: by the size of the caches
+  stream_bytes,         ///< "memory.stream_bytes": from so many bytes on that a core touches, results in
+                        ///< shared buffers are written past the caches; 0: by their sizes (caches.hpp)
+  stage_stream_bytes,   ///< "memory.stage_stream_bytes": the same of results that come out of stages
   gathered_short_bytes,  ///< "gathered.short_bytes": up to here, all ranks together, "gathered" has its
                          ///< short form
 };
 inline constexpr Parameter all_parameters[] = {Parameter::stage_bytes, Parameter::inline_bytes,
                                                Parameter::stream_bytes,
+                                               Parameter::stage_stream_bytes,
                                                Parameter::gathered_short_bytes};
 
 /// As in a table's file.
