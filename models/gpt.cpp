@@ -54,7 +54,7 @@ Gpt::Impl::Impl(const GptConfig& gpt_config, const Mesh& over, std::uint64_t see
                         by_rows ? kernels::Activations::by_rows : kernels::Activations::whole);
   }
   if (stage.count > 1) {
-    links.emplace(over, stage, embedding.ids(), config.width, wire_type(config));
+    links.emplace(over, stage, embedding.ids(), config.width, wire_type(config), by_rows);
   }
   initialise(config, layout, seed, parameters.span());
   if (over.axis("dp").size() > 1) {
@@ -193,7 +193,7 @@ MemoryUse Gpt::memory() const noexcept {
   use.activations = bytes_of({&m.final_input, &m.final_norm, &m.final_mean, &m.final_rstd});
   for (const Buffer<float>& input : m.inputs) use.activations += bytes_of({&input});
   for (const BlockActivations& block : m.saved) use.activations += block.bytes();
-  use.workspace = bytes_of({&m.dx, &m.dhidden, &m.logits});
+  use.workspace = bytes_of({&m.dx, &m.dhidden, &m.logits, &m.final_sums});
   for (const BlockWorkspace& work : m.work) use.workspace += work.bytes();
   if (m.links) use.workspace += m.links->bytes();
   return use;

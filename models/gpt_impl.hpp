@@ -110,6 +110,7 @@ struct Gpt::Impl {
   std::optional<std::size_t> saved_micro;  // with recomputation: whose last block that one holds
   std::vector<BlockWorkspace> work;        // one, or none before the first batch
   Buffer<float> final_input, final_norm, final_mean, final_rstd;  // on the last stage
+  Buffer<float> final_sums;  // likewise, of gain and bias, where rows are divided
   Buffer<float> dx;
   Buffer<float> dhidden, logits;  // on the last stage
 };

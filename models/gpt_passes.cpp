@@ -21,7 +21,8 @@ constexpr std::uint32_t embedding_site = 1u << 29;
 
 // Those that this rank has between the layers.
 Block Gpt::Impl::rows_of(const Pass& pass) const {
-  return by_rows ? blocks.front().rows_of(pass) : Block{0, pass.rows()};
+  const Communicator& tp = mesh->axis("tp");
+  return by_rows ? block_of(pass.rows(), tp.size(), tp.rank()) : Block{0, pass.rows()};
 }
 
 // All rows of a [rows, width] matrix in node-shared memory, of which each tp rank has its own in place.
@@ -111,17 +112,21 @@ void Gpt::Impl::final_norm_backward(const Pass& pass) {
   float* const dgain = gradient(layout.final_gain);
   float* const dbias = gradient(layout.final_bias);
   std::fill_n(out, mine.size * config.width, 0.0f);
-  if (by_rows) {
-    const GptBlock& any = blocks.front();
-    any.norm_backward(pass, final_input.data(), weight(layout.final_gain), final_mean.data(),
-                      final_rstd.data(), dy, out, dgain, dbias, work.front(), 0);
-    any.add_norm_sums(work.front(), {dgain, dbias});
-    return;
+  // By rows each rank has a part of the sums for gain and bias. A last stage may have no block, whose
+  // room for such sums this could take.
+  float* const gain_sum = by_rows ? final_sums.data() : dgain;
+  float* const bias_sum = by_rows && dbias != nullptr ? gain_sum + config.width : dbias;
+  std::fill_n(final_sums.data(), final_sums.size(), 0.0f);
+  {
+    const Span span("layer norm backward", Category::compute);
+    kernels::layer_norm_backward(mine.size, config.width, final_input.data(),
+                                 weight(layout.final_gain), final_mean.data(), final_rstd.data(),
+                                 dy, out, gain_sum, bias_sum);
   }
-  const Span span("layer norm backward", Category::compute);
-  kernels::layer_norm_backward(mine.size, config.width, final_input.data(),
-                               weight(layout.final_gain), final_mean.data(), final_rstd.data(), dy,
-                               out, dgain, dbias);
+  if (!by_rows) return;
+  all_reduce(mesh->axis("tp"), final_sums.span(), ReduceOp::sum);
+  kernels::add(config.width, dgain, gain_sum, dgain);
+  if (dbias != nullptr) kernels::add(config.width, dbias, bias_sum, dbias);
 }
 
 double Gpt::Impl::head(const Pass& pass, const std::int32_t* targets) {
@@ -167,7 +172,7 @@ void Gpt::Impl::backward(const Round& round, std::size_t micro, kernels::Gradien
   if (stage.last()) {
     final_norm_backward(pass);
   } else {
-    links->receive_backward(dx.data());
+    links->receive_backward(my_dx);
   }
   // What is done travels while the rest is computed.
   const bool last = round.last && micro + 1 == round.batches.size();
@@ -194,7 +199,7 @@ void Gpt::Impl::backward(const Round& round, std::size_t micro, kernels::Gradien
   if (stage.first()) {
     embedding_backward(round, micro);
   } else {
-    links->send_backward(dx.data(), count);
+    links->send_backward(my_dx, count);
   }
   stage_is_done();
 }

@@ -19,7 +19,8 @@ void Gpt::Impl::make_room(Index batch, Index time, Index batches_in_flight) {
   inputs.clear();
   saved.clear();
   work.clear();
-  const Index my_rows = by_rows ? blocks.front().extents(room_batch, room_time).rows : rows;
+  const Communicator& tp = mesh->axis("tp");
+  const Index my_rows = by_rows ? block_of(rows, tp.size(), tp.rank()).size : rows;
   const auto blocks_in_flight = static_cast<Index>(blocks.size()) * in_flight;
   for (Index i = 0; i < blocks_in_flight; ++i) {
     const BlockExtents extents = blocks.front().extents(room_batch, room_time);
@@ -34,6 +35,7 @@ void Gpt::Impl::make_room(Index batch, Index time, Index batches_in_flight) {
     final_norm = Buffer<float>(rows * config.width, by_rows ? Memory::node_shared : Memory::local);
     final_mean = Buffer<float>(my_rows);
     final_rstd = Buffer<float>(my_rows);
+    final_sums = Buffer<float>(by_rows ? 2 * config.width : 0, Memory::node_shared);
     dhidden = Buffer<float>(rows * config.width, Memory::node_shared);
     logits = Buffer<float>(std::min(rows, logit_rows) * embedding.ids().size);
   }

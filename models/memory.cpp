@@ -74,9 +74,10 @@ Bytes work_space(const Extents& e, bool dropout) {
   return floats(of_model + e.rows * (4 * e.heads_width + e.mlp));
 }
 
-// Of the output layer: gradient of its input, logits.
+// Of the output layer: gradient of its input, logits, sums of the final norm's gradients.
 Bytes head_space(const Extents& e) {
-  return floats(e.rows * e.width + std::min(e.rows, logit_rows) * e.ids);
+  return floats(e.rows * e.width + std::min(e.rows, logit_rows) * e.ids +
+                (e.by_rows ? 2 * e.width : 0));
 }
 
 Bytes staging(const TrainOptions& options, const Extents& e, const MeshPlace& place,
@@ -294,7 +295,7 @@ MemoryUse predict_memory(const TrainOptions& options, const MeshShape& mesh, int
   }
   if (stage.count > 1) {
     use.workspace += StageLinks::bytes_for(stage, place.tp, place.tp_rank, e.rows, ids, e.width,
-                                           wire_type(model));
+                                           wire_type(model), e.by_rows);
   }
   if (copies_checkpoints(options)) {
     use.checkpoint = checkpoint_copy(layout, place, sharded, owned);

@@ -65,10 +65,6 @@ void check(const TrainOptions& options, const MeshShape& mesh) {
                        "use dp (data parallel), tp (tensor parallel) and pp (pipeline)");
     }
   }
-  if (options.savings.sequence_parallel && mesh.size_of("pp") > 1) {
-    throw UsageError("training", "sequence parallelism is not made for the stages of a pipeline",
-                     "leave out --sequence-parallel, or pp of the mesh");
-  }
   check(options.model, mesh.size_of("tp"));
   divide_into_stages(options.model, mesh.size_of("pp"));
   require_positive_flag(options.batch_size, "--batch-size");

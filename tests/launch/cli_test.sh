@@ -30,8 +30,6 @@ rejects 'checkpoint' "$shoal" generate
   rejects '1 layers.*pp=2.*--n-layer' "$mpirun" -n 2 "$shoal" train $tiny --mesh pp=2
   rejects 'pp=2.*2 ranks.*1' "$shoal" train $tiny --mesh pp=2
   rejects 'pp appears twice' "$shoal" train $tiny --mesh pp=1,pp=1
-  rejects "sequence parallelism .* stages" "$mpirun" -n 2 "$shoal" train $tiny --mesh pp=2 \
-    --sequence-parallel
   rejects 'ep.*dp, tp and pp' "$shoal" train $tiny --mesh ep=1
 
   # Data that is not there, or holds too little.

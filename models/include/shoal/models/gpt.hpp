@@ -89,7 +89,7 @@ struct MemorySavings {
   bool shard_optimizer = false;
   /// Between the tensor-parallel layers each tp rank has some of the rows only (Korthikanti et al. 2022,
   /// Reducing Activation Recomputation in Large Transformer Models): norms and residuals are divided,
-  /// too, as are their activations; as many bytes travel as without. Not with several stages.
+  /// too, as are their activations; as many bytes travel as without, and between stages each rank's rows.
   bool sequence_parallel = false;
 };
 
