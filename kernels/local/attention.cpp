@@ -77,22 +77,68 @@ Heads describe(const AttentionShape& shape, const float* qkv, const Dropout& dro
   return {shape, qkv, common};
 }
 
+// Threads that so much work is worth waking for; at least one.
+Index threads_worth(double flops) {
+  constexpr double flops_worth_a_thread = 2e5;
+  if (omp_in_parallel()) return 1;
+  return std::clamp<Index>(static_cast<Index>(flops / flops_worth_a_thread), 1,
+                           omp_get_max_threads());
+}
+
+Scratch& attention_scratch() {
+  static thread_local Scratch scratch;
+  return scratch;
+}
+
 // Calls work(item, scratch) for each item, on as many threads as are worth waking.
 template <class Work>
 void for_each_item(Index items, double flops, Index floats, const Work& work) {
-  constexpr double flops_worth_a_thread = 2e5;
-  const Index wanted = omp_in_parallel()
-                           ? 1
-                           : std::min<Index>({Index{omp_get_max_threads()}, items,
-                                              static_cast<Index>(flops / flops_worth_a_thread)});
-  const int threads = static_cast<int>(std::max<Index>(1, wanted));
-  static thread_local Scratch scratch;
+  const int threads = static_cast<int>(std::min(threads_worth(flops), items));
+  Scratch& scratch = attention_scratch();
   const Index stride = (floats + 15) / 16 * 16;
   float* const memory = scratch.get<float>(static_cast<std::size_t>(stride * threads));
   const SignalsHeld held;
 #pragma omp parallel for schedule(dynamic) num_threads(threads) if (threads > 1)
   for (Index item = 0; item < items; ++item) {
     work(item, memory + stride * (threads > 1 ? omp_get_thread_num() : 0));
+  }
+}
+
+// The backward pass of one head by several threads: some blocks of query rows at a time, whose strips they
+// share out, and then the strips of the keys that get something from these.
+void backward_by_strips(const AttentionHead& head, const AttentionGradients& gradients,
+                        Index threads) {
+  const AttentionKernels& table = kernels();
+  const Index all_blocks = (head.time + attention_block - 1) / attention_block;
+  // Four strips a thread, for they differ in length.
+  const Index blocks = std::min((threads * attention_strip * 4 + attention_block - 1) / attention_block,
+                                all_blocks);
+  float* const work = attention_scratch().get<float>(
+      static_cast<std::size_t>(attention_backward_work(head.time, head.head_dim, blocks)));
+  const SignalsHeld held;
+#pragma omp parallel num_threads(static_cast <int>(threads))
+  {
+    const auto for_each_block = [&](const auto& piece) {
+#pragma omp for schedule(dynamic)
+      for (Index block = 0; block < all_blocks; ++block) {
+        const Index begin = block * attention_block;
+        piece(head, gradients, begin, std::min(head.time, begin + attention_block), blocks, work);
+      }
+    };
+    for_each_block(table.prepare);
+    for (Index begin = 0; begin < head.time; begin += blocks * attention_block) {
+      const Index end = std::min(head.time, begin + blocks * attention_block);
+      // The longest ones first.
+#pragma omp for schedule(dynamic)
+      for (Index strip = (end - 1) / attention_strip; strip >= begin / attention_strip; --strip) {
+        table.queries(head, gradients, strip * attention_strip, begin, blocks, work);
+      }
+#pragma omp for schedule(dynamic)
+      for (Index strip = 0; strip < (end + attention_strip - 1) / attention_strip; ++strip) {
+        table.keys(head, strip * attention_strip, begin, end, blocks, work);
+      }
+    }
+    for_each_block(table.finish);
   }
 }
 
@@ -134,12 +180,25 @@ void causal_attention_backward(const AttentionShape& shape, const float* qkv, co
   if (empty(shape)) return;
   const AttentionKernels& table = kernels();
   const Index width = shape.heads * shape.head_dim;
-  for_each_item(shape.batch * shape.heads, 5 * product_flops(shape),
-                attention_backward_work(shape.time, shape.head_dim), [&](Index item, float* work) {
-                  float* const dq = dqkv + heads.offset(item);
-                  table.backward(heads.at(item), out + heads.out_offset(item),
-                                 log_sum_exp + item * shape.time, dout + heads.out_offset(item), dq,
-                                 dq + width, dq + 2 * width, work);
+  const auto gradients_of = [&](Index item) {
+    float* const dq = dqkv + heads.offset(item);
+    return AttentionGradients{out + heads.out_offset(item), log_sum_exp + item * shape.time,
+                              dout + heads.out_offset(item), dq, dq + width, dq + 2 * width};
+  };
+  const Index count = shape.batch * shape.heads;
+  const double flops = 5 * product_flops(shape);
+  const Index threads = threads_worth(flops);
+  // Where there are fewer heads than threads, all work on one head after the other.
+  if (count < threads && shape.time > attention_block) {
+    for (Index item = 0; item < count; ++item) {
+      backward_by_strips(heads.at(item), gradients_of(item),
+                         std::min<Index>(threads, threads_worth(flops / static_cast<double>(count))));
+    }
+    return;
+  }
+  for_each_item(count, flops, attention_backward_work(shape.time, shape.head_dim, 1),
+                [&](Index item, float* work) {
+                  table.backward(heads.at(item), gradients_of(item), work);
                 });
 }
 

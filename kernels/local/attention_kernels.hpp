@@ -28,23 +28,51 @@ inline constexpr std::int64_t attention_block = 64;
 /// whose rows would compete for the same lines of the cache.
 inline std::int64_t attention_score_stride(std::int64_t time) { return (time + 31) / 32 * 32 + 16; }
 
+/// Query rows, and rows of keys in the second half of the backward pass, that are one piece of work.
+inline constexpr std::int64_t attention_strip = 8;
+
 /// Floats of working memory for one head.
 inline std::int64_t attention_forward_work(std::int64_t time, std::int64_t head_dim) {
   return (attention_score_stride(time) + head_dim) * attention_block +
          2 * attention_score_stride(time) * head_dim;
 }
-inline std::int64_t attention_backward_work(std::int64_t time, std::int64_t head_dim) {
-  return 2 * attention_score_stride(time) * attention_block +
+/// With room for the scores of `blocks` blocks of query rows at a time.
+inline std::int64_t attention_backward_work(std::int64_t time, std::int64_t head_dim,
+                                            std::int64_t blocks) {
+  return 2 * attention_score_stride(time) * attention_block * blocks +
          7 * attention_score_stride(time) * head_dim;
 }
+
+/// What the backward pass of a head reads beside it, and writes: dq, dk and dv are laid out as q, k and v.
+struct AttentionGradients {
+  const float *out, *log_sum_exp, *dout;
+  float *dq, *dk, *dv;
+};
 
 struct AttentionKernels {
   /// Rows of the blocks first_block, first_block + stride, ... of out and log_sum_exp.
   void (*forward)(const AttentionHead& head, std::int64_t first_block, std::int64_t stride,
                   float* out, float* log_sum_exp, float* work);
-  /// Writes dq, dk and dv, laid out as q, k and v.
-  void (*backward)(const AttentionHead& head, const float* out, const float* log_sum_exp,
-                   const float* dout, float* dq, float* dk, float* dv, float* work);
+  /// The backward pass of a head by one thread; work has room for one block.
+  void (*backward)(const AttentionHead& head, const AttentionGradients& gradients, float* work);
+
+  // The same in pieces for several threads, which share `work` with its room for `blocks` blocks. What is
+  // added is added in the order of backward(), so that the bits are the same.
+
+  /// Copies and zeros for the tokens begin … end, whole blocks of them but for the last.
+  void (*prepare)(const AttentionHead& head, const AttentionGradients& gradients,
+                  std::int64_t begin, std::int64_t end, std::int64_t blocks, float* work);
+  /// A strip of query rows from row `first` on, of the blocks from row `begin` on: its probabilities, the
+  /// gradients of its scores, and its rows of dq. After all of prepare.
+  void (*queries)(const AttentionHead& head, const AttentionGradients& gradients,
+                  std::int64_t first, std::int64_t begin, std::int64_t blocks, float* work);
+  /// Adds to the sums of the strip of keys from `first` on what the query rows begin … end give. After
+  /// queries() of all of them.
+  void (*keys)(const AttentionHead& head, std::int64_t first, std::int64_t begin, std::int64_t end,
+               std::int64_t blocks, float* work);
+  /// The sums of the keys begin … end to dk and dv.
+  void (*finish)(const AttentionHead& head, const AttentionGradients& gradients,
+                 std::int64_t begin, std::int64_t end, std::int64_t blocks, float* work);
 };
 
 SHOAL_DECLARE_KERNELS(AttentionKernels, attention_kernels)

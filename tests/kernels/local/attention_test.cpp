@@ -95,7 +95,7 @@ INSTANTIATE_TEST_SUITE_P(
     ::testing::Values(std::array<Index, 4>{1, 1, 1, 1}, std::array<Index, 4>{2, 7, 3, 5},
                       std::array<Index, 4>{1, 9, 1, 8}, std::array<Index, 4>{2, 64, 2, 32},
                       std::array<Index, 4>{1, 65, 1, 48}, std::array<Index, 4>{1, 150, 2, 17},
-                      std::array<Index, 4>{1, 257, 1, 64}));
+                      std::array<Index, 4>{1, 257, 1, 64}, std::array<Index, 4>{1, 700, 2, 8}));
 
 TEST_P(Attention, ForwardAgreesWithFp64) {
   auto random = testing::generator();
