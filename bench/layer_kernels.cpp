@@ -160,11 +160,9 @@ void time_elements(KernelClock& clock, const Communicator& tp, const LayerShape&
   clock.time("GELU backward", 1, 24 * of_mlp, 3 * of_mlp, [&] {
     kernels::gelu_backward(rows * mlp, before.data(), after.data(), after.data());
   });
-  clock.time("residual", 2, n, 3 * n, [&] {
-    kernels::add(mine * width, x.data(), dy.data(), y.data());
+  clock.time("bias and residual", 2, 2 * n, 3 * n, [&] {
+    kernels::bias_residual(mine, width, x.data(), dy.data(), vector.data(), y.data());
   });
-  clock.time("bias after a product", 2, n, n,
-             [&] { kernels::add_bias(mine, width, y.data(), vector.data()); });
   clock.time("gradient of an output's bias", 2, n, n,
              [&] { kernels::bias_gradient(mine, width, dy.data(), dbias.data()); });
   clock.time("gradient of the MLP's bias", 1, of_mlp, of_mlp,

@@ -100,15 +100,18 @@ std::uint64_t GptBlock::first_element(const Pass& pass) const {
   return pass.first_element(width_) + static_cast<std::uint64_t>(rows_of(pass).begin * width_);
 }
 
+// The branch's last product comes without its bias, which is added on the way.
 void GptBlock::add_branch(const Pass& pass, Site which, const float* residual, float* branch,
-                          float* output) const {
+                          const float* bias, float* output) const {
   const trace::Span span("residual", trace::Category::compute);
-  const Index count = rows_of(pass).size * width_;
+  const Index rows = rows_of(pass).size;
   if (pass.dropout > 0) {
-    kernels::dropout_forward(pass.dropout_at(site(which)), first_element(pass), count, branch,
-                             branch);
+    if (bias != nullptr) kernels::add_bias(rows, width_, branch, bias);
+    bias = nullptr;
+    kernels::dropout_forward(pass.dropout_at(site(which)), first_element(pass), rows * width_,
+                             branch, branch);
   }
-  kernels::add(count, residual, branch, output);
+  kernels::bias_residual(rows, width_, residual, branch, bias, output);
 }
 
 const float* GptBlock::branch_gradient(const Pass& pass, Site which, const float* dx,
@@ -157,11 +160,12 @@ void GptBlock::forward(const Pass& pass, const float* parameters, const float* i
   }
   attention_.forward(pass.batch, pass.time, saved.ln1.data(),
                      {weight(at_.qkv_weight), weight(at_.qkv_bias), weight(at_.proj_weight),
-                      weight(at_.proj_bias)},
+                      nullptr},
                      {saved.qkv.data(), saved.attended.data(), saved.log_sum_exp.data()},
                      work.branch.data(), pass.dropout_at(site(attention_scores)),
                      static_cast<std::uint64_t>(pass.first_sequence));
-  add_branch(pass, attention_branch, input, work.branch.data(), saved.middle.data());
+  add_branch(pass, attention_branch, input, work.branch.data(), weight(at_.proj_bias),
+             saved.middle.data());
 
   {
     const trace::Span span("layer norm forward", trace::Category::compute);
@@ -176,9 +180,10 @@ void GptBlock::forward(const Pass& pass, const float* parameters, const float* i
                                saved.after_gelu.data());
   }
   if (output == nullptr) return;
-  fc_proj_.forward(rows, saved.after_gelu.data(), weight(at_.fc_proj_weight),
-                   weight(at_.fc_proj_bias), work.branch.data());
-  add_branch(pass, mlp_branch, saved.middle.data(), work.branch.data(), output);
+  fc_proj_.forward(rows, saved.after_gelu.data(), weight(at_.fc_proj_weight), nullptr,
+                   work.branch.data());
+  add_branch(pass, mlp_branch, saved.middle.data(), work.branch.data(), weight(at_.fc_proj_bias),
+             output);
 }
 
 void GptBlock::backward(const Pass& pass, const float* parameters, float* gradients,

@@ -103,14 +103,6 @@ class GptBlock {
                 const float* input, BlockActivations& saved, BlockWorkspace& work,
                 float* dx) const;
 
-  /// A norm's backward over this rank's rows. Where rows are divided the gradients of gain and bias go
-  /// to rows 2·which and after of work.norm_sums, for add_norm_sums(): one sum for the norms of a block.
-  void norm_backward(const Pass& pass, const float* x, const float* gain, const float* mean,
-                     const float* rstd, const float* dy, float* dx, float* dgain, float* dbias,
-                     BlockWorkspace& work, Index which) const;
-  /// Adds the rows of work.norm_sums, summed over tp, to as many `gradients` (null: left out).
-  void add_norm_sums(BlockWorkspace& work, std::initializer_list<float*> gradients) const;
-
  private:
   enum Site : std::uint32_t { attention_scores, attention_branch, mlp_branch, sites };
   std::uint32_t site(Site which) const {
@@ -119,9 +111,16 @@ class GptBlock {
   Block rows_of(Index rows) const;
   std::uint64_t first_element(const Pass& pass) const;
   void add_branch(const Pass& pass, Site which, const float* residual, float* branch,
-                  float* output) const;
+                  const float* bias, float* output) const;
   const float* branch_gradient(const Pass& pass, Site which, const float* dx,
                                BlockWorkspace& work) const;
+  // A norm's backward over this rank's rows. Where rows are divided the gradients of gain and bias go
+  // to rows 2·which and after of work.norm_sums, for add_norm_sums(): one sum for the norms of a block.
+  void norm_backward(const Pass& pass, const float* x, const float* gain, const float* mean,
+                     const float* rstd, const float* dy, float* dx, float* dgain, float* dbias,
+                     BlockWorkspace& work, Index which) const;
+  // Adds the rows of work.norm_sums, summed over tp, to as many `gradients` (null: left out).
+  void add_norm_sums(BlockWorkspace& work, std::initializer_list<float*> gradients) const;
 
   const Communicator* tp_;
   bool by_rows_;

@@ -37,6 +37,16 @@ void add_bias(Index rows, Index cols, float* x, const float* bias) {
   });
 }
 
+void bias_residual(Index rows, Index cols, const float* residual, const float* branch,
+                   const float* bias, float* out) {
+  if (bias == nullptr) return add(rows * cols, residual, branch, out);
+  parallel_ranges(rows, 1, row_grain(cols), [&](Index begin, Index end) {
+    for (Index r = begin; r < end; ++r) {
+      kernels().bias_residual(cols, residual + r * cols, branch + r * cols, bias, out + r * cols);
+    }
+  });
+}
+
 void bias_gradient(Index rows, Index cols, const float* dy, float* dbias) {
   sum_row_blocks(
       rows, cols,

@@ -50,8 +50,15 @@ void add(Index n, const float* a, const float* b, float* out) {
   for (Index i = 0; i < n; ++i) out[i] = a[i] + b[i];
 }
 
+void bias_residual(Index n, const float* residual, const float* branch, const float* bias,
+                   float* out) {
+#pragma omp simd
+  for (Index i = 0; i < n; ++i) out[i] = residual[i] + (branch[i] + bias[i]);
+}
+
 }  // namespace
 
-extern const ActivationKernels activation_kernels = {gelu, gelu_gradient, bias_gelu, add};
+extern const ActivationKernels activation_kernels = {gelu, gelu_gradient, bias_gelu, add,
+                                                      bias_residual};
 
 }  // namespace shoal::kernels::SHOAL_SIMD_VARIANT

@@ -112,6 +112,28 @@ TEST(Activation, BiasGradientAddsTheRows) {
   }
 }
 
+TEST(Activation, BiasResidualIsBiasThenSum) {
+  auto random = testing::generator();
+  for (const auto& [rows, cols] :
+       {std::pair<Index, Index>{0, 5}, {3, 0}, {1, 1}, {7, 33}, {130, 257}}) {
+    const auto residual = testing::uniform<float>(random, rows * cols);
+    const auto branch = testing::uniform<float>(random, rows * cols);
+    const auto bias = testing::uniform<float>(random, cols);
+    auto expected = branch;
+    add_bias(rows, cols, expected.data(), bias.data());
+    add(rows * cols, residual.data(), expected.data(), expected.data());
+    auto out = poisoned(rows * cols);
+    bias_residual(rows, cols, residual.data(), branch.data(), bias.data(), out.data());
+    EXPECT_TRUE(same_bits(out, expected));
+    auto in_place = branch;
+    bias_residual(rows, cols, residual.data(), in_place.data(), bias.data(), in_place.data());
+    EXPECT_TRUE(same_bits(in_place, expected));
+    add(rows * cols, residual.data(), branch.data(), expected.data());
+    bias_residual(rows, cols, residual.data(), branch.data(), nullptr, out.data());
+    EXPECT_TRUE(same_bits(out, expected)) << "without a bias";
+  }
+}
+
 TEST(Activation, AddMayOverwriteAnOperand) {
   auto random = testing::generator();
   const Index n = 40001;

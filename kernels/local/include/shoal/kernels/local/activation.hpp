@@ -18,6 +18,11 @@ void bias_gelu_forward(Index rows, Index cols, float* x, const float* bias, floa
 /// x[r,c] += bias[c].
 void add_bias(Index rows, Index cols, float* x, const float* bias);
 
+/// out = residual + (branch + bias) for each row of [rows × cols]; out may be residual or branch, bias may
+/// be null. The same bits as add_bias and add, in one pass.
+void bias_residual(Index rows, Index cols, const float* residual, const float* branch,
+                   const float* bias, float* out);
+
 /// dbias[c] += Σ_r dy[r,c], the same for any number of threads.
 void bias_gradient(Index rows, Index cols, const float* dy, float* dbias);
 
