@@ -2,6 +2,7 @@
 #include <chrono>
 #include <cmath>
 #include <cstdio>
+#include <map>
 #include <string>
 
 #include <fmt/format.h>
@@ -16,6 +17,7 @@
 
 #include "peak.hpp"
 #include "report.hpp"
+#include "spent.hpp"
 #include "timing.hpp"
 #include "train_configs.hpp"
 
@@ -36,22 +38,30 @@ struct Speed {
   double comm_share = 0;
   double bubble = 0;
   double overlap = 0;  // share of the gradients that were summed in time
+  Spent spent;         // a step, of all
 };
 
-Speed measure_speed(const Communicator& world, const Mesh& mesh, const TrainConfig& config,
-                    const models::GptConfig& model, Index batch_size, Index micro_batches,
-                    int steps, bool sequence_parallel) {
+// How to train, apart from model and mesh.
+struct Steps {
+  Index batch_size, micro_batches;
+  int warm_up, timed;
+  models::MemorySavings savings;
+};
+
+Speed measure_speed(const Communicator& world, const Mesh& mesh, const models::GptConfig& model,
+                    const Steps& how) {
   const models::Dataset data = random_tokens(model);
   models::TrainOptions options;
   options.model = model;
-  options.batch_size = batch_size / micro_batches;
-  options.grad_accum = micro_batches;
+  options.batch_size = how.batch_size / how.micro_batches;
+  options.grad_accum = how.micro_batches;
   options.eval_interval = 0;
-  options.max_iters = config.warm_up + steps;
+  options.max_iters = how.warm_up + how.timed;
   options.learning_rate.warmup_steps = 0;
-  options.savings.sequence_parallel = sequence_parallel;
+  options.savings = how.savings;
   models::Trainer trainer(options, mesh, data);
   std::vector<double> times, shares, bubbles, overlaps;
+  Spent before;
   models::Trainer::Callbacks callbacks;
   callbacks.on_step = [&](const models::StepReport& report) {
     if (report.step == 0) {
@@ -63,18 +73,22 @@ Speed measure_speed(const Communicator& world, const Mesh& mesh, const TrainConf
                     "report this");
       }
     }
-    if (report.step < config.warm_up) return;
+    if (report.step == how.warm_up - 1) before = Spent::now();
+    if (report.step < how.warm_up) return;
     times.push_back(report.step_ms);
     shares.push_back(report.comm_share);
     bubbles.push_back(report.bubble.value_or(0));
     overlaps.push_back(report.overlap.value_or(0));
   };
   trainer.run(callbacks);
+  Spent spent = of_all(world, Spent::now() - before);
+  spent.processor_seconds /= how.timed;
+  spent.sent_bytes /= how.timed;
   all_reduce(world, times.data(), times.data(), static_cast<Index>(times.size()), DType::f64,
              ReduceOp::max);
   all_reduce(world, overlaps.data(), overlaps.data(), static_cast<Index>(overlaps.size()), DType::f64,
              ReduceOp::min);
-  return {median(times), median(shares), median(bubbles), median(overlaps)};
+  return {median(times), median(shares), median(bubbles), median(overlaps), spent};
 }
 
 // How much of the sum of gradients hides behind the computation: 1 − (step − step without) / sum alone.
@@ -84,16 +98,16 @@ struct Overlap {
   double hidden(double step_ms) const { return 1 - (step_ms - alone_ms) / sum_ms; }
 };
 
-Overlap measure_overlap(const Communicator& world, const TrainConfig& config,
-                        const models::GptConfig& model, Index batch_size, int steps) {
+Overlap measure_overlap(const Communicator& world, const models::GptConfig& model, Steps how) {
   Overlap overlap;
   {
     const Communicator self = world.split(world.rank(), 0, "self");
     const Mesh alone(self, MeshShape{});
-    const Index share = block_of(batch_size, world.size(), world.rank()).size;
+    how.batch_size = block_of(how.batch_size, world.size(), world.rank()).size;
+    how.micro_batches = 1;
+    how.savings = {};
     barrier(world);
-    overlap.alone_ms =
-        measure_speed(world, alone, config, model, share, 1, steps, false).step_ms;
+    overlap.alone_ms = measure_speed(world, alone, model, how).step_ms;
   }
   const Buffer<float> gradients(models::parameter_count(model), Memory::node_shared);
   std::vector<double> times;
@@ -110,103 +124,139 @@ Overlap measure_overlap(const Communicator& world, const TrainConfig& config,
   return overlap;
 }
 
+Steps steps_of(const TrainOptions& options, const TrainConfig& config, const MeshShape& mesh) {
+  Steps how{options.batch_size > 0 ? options.batch_size : config.batch_size, options.micro_batches,
+            options.warm_up > 0 ? options.warm_up : config.warm_up,
+            options.steps > 0 ? options.steps : config.steps, {}};
+  how.savings.sequence_parallel = options.sequence_parallel;
+  how.savings.shard_optimizer = options.shard_optimizer;
+  const Index stages = mesh.size_of("pp");
+  if (how.micro_batches == 0) {
+    how.micro_batches = 1;
+    const Index most = stages > 1 ? std::min(8 * stages, how.batch_size / mesh.size_of("dp")) : 1;
+    for (Index count = 2; count <= most; ++count) {
+      if (how.batch_size % count == 0) how.micro_batches = count;
+    }
+  }
+  if (how.batch_size % how.micro_batches != 0) {
+    throw UsageError("bench train",
+                     fmt::format("{} sequences do not divide into {} micro-batches", how.batch_size,
+                                 how.micro_batches),
+                     "choose --grad-accum that divides --batch-size");
+  }
+  return how;
+}
+
+void check_training(const Communicator& world, const TrainOptions& options) {
+  for (const std::string& name : options.configs) train_config(name);
+  for (const std::string& type : options.types) train_precision(type);
+  if (options.steps < 0 || options.warm_up < 0) {
+    throw UsageError("bench train", "--steps and --warm-up must be 0 or more");
+  }
+  if (options.batch_size < 0 || options.micro_batches < 0) {
+    throw UsageError("bench train", "--batch-size and --grad-accum must be 0 or more");
+  }
+  for (const MeshShape& mesh : options.meshes) {
+    for (const std::string& name : options.configs) steps_of(options, train_config(name), mesh);
+    if (options.overlap && (world.size() == 1 || mesh.size_of("dp") != world.size())) {
+      throw UsageError("bench train", "--overlap is for meshes that divide the batch over all ranks",
+                       "choose --mesh dp=" + std::to_string(world.size()));
+    }
+  }
+}
+
+// Of one model in one type on one mesh.
+Row train_on(const Communicator& world, const TrainOptions& options, const MeshShape& shape,
+             const std::string& name, const std::string& type, double peak) {
+  const bool speaks = world.rank() == 0;
+  const TrainConfig& config = train_config(name);
+  models::GptConfig model = config.model;
+  model.precision = train_precision(type);
+  const Steps how = steps_of(options, config, shape);
+  const Mesh mesh(world, shape);
+  const Speed measured = measure_speed(world, mesh, model, how);
+  const auto tokens = static_cast<double>(how.batch_size * model.block_size);
+  const double operations = tokens * models::training_flops_per_token(model, model.block_size);
+  const double bound_ms = operations / peak * 1e-6;
+  const double tokens_per_s = tokens / measured.step_ms * 1e3;
+  if (speaks) {
+    fmt::print("{:<6} {:<5} {:>9.2f} {:>10.0f} {:>9.1f} {:>5.1f}% {:>10.2f} {:>8.0f}%\n", name, type,
+               measured.step_ms, tokens_per_s, operations / measured.step_ms * 1e-6,
+               100 * measured.comm_share, bound_ms, 100 * bound_ms / measured.step_ms);
+    if (shape.size_of("pp") > 1) {
+      fmt::print("{:>6} {} micro-batches: a stage waits {:.0f}% of its passes for others\n", "",
+                 how.micro_batches, 100 * measured.bubble);
+    }
+    if (world.node_count() > 1) {
+      fmt::print("{:>6} a node sends up to {:.1f} MB a step; {:.2f} s of processors\n", "",
+                 measured.spent.sent_bytes * 1e-6, measured.spent.processor_seconds);
+    }
+    std::fflush(stdout);
+  }
+  Row row;
+  row.op = "train";
+  row.shape = name;
+  row.algorithm = shape.text() + (options.sequence_parallel ? ", by_rows" : "");
+  row.median_us = measured.step_ms * 1e3;
+  row.bound_us = bound_ms * 1e3;
+  row.more = {{"tokens_per_s", tokens_per_s},
+              {"gflops", operations / measured.step_ms * 1e-6},
+              {"comm_share", measured.comm_share},
+              {"bubble", measured.bubble},
+              {"batch_size", static_cast<double>(how.batch_size)},
+              {"micro_batches", static_cast<double>(how.micro_batches)},
+              {"processor_s", measured.spent.processor_seconds},
+              {"peak_gflops", peak},
+              {"threads", static_cast<double>(default_compute_threads())},
+              // What was trained, for whoever predicts it.
+              {"layers", static_cast<double>(model.layers)},
+              {"heads", static_cast<double>(model.heads)},
+              {"width", static_cast<double>(model.width)},
+              {"vocabulary", static_cast<double>(model.vocabulary)},
+              {"block_size", static_cast<double>(model.block_size)},
+              {"parameters", static_cast<double>(models::parameter_count(model))}};
+  if (world.node_count() > 1) row.more["sent_bytes"] = measured.spent.sent_bytes;
+  row.notes = {{"dtype", type}};
+  if (!options.overlap) return row;
+  const Overlap overlap = measure_overlap(world, model, how);
+  const double hidden = overlap.hidden(measured.step_ms);
+  if (speaks) {
+    fmt::print("{:>6} {:.0f}% of the gradients summed when the backward pass ended; steps "
+               "without the sum {:.2f} ms,\n{:>6} it alone {:.2f} ms: {:.0f}% of it hidden\n",
+               "", 100 * measured.overlap, overlap.alone_ms, "", overlap.sum_ms, 100 * hidden);
+  }
+  row.more["step_without_sum_us"] = overlap.alone_ms * 1e3;
+  row.more["gradient_sum_us"] = overlap.sum_ms * 1e3;
+  row.more["hidden_share"] = hidden;
+  row.more["summed_early"] = measured.overlap;
+  return row;
+}
+
 }  // namespace
 
 void train(const Communicator& world, const TrainOptions& options) {
-  for (const std::string& name : options.configs) train_config(name);
-  for (const std::string& type : options.types) train_precision(type);
-  if (options.steps < 0) throw UsageError("bench train", "--steps must be 0 or more");
-  if (options.batch_size < 0 || options.micro_batches < 1) {
-    throw UsageError("bench train", "--batch-size must be 0 or more, --grad-accum at least 1");
-  }
-  if (options.overlap && (world.size() == 1 || options.mesh.size_of("dp") != world.size())) {
-    throw UsageError("bench train", "--overlap is for meshes that divide the batch over all ranks",
-                     "choose --mesh dp=" + std::to_string(world.size()));
-  }
+  check_training(world, options);
   Report report(world, options.json);
-  const Mesh mesh(world, options.mesh);
   const bool speaks = world.rank() == 0;
-  if (speaks) {
-    fmt::print("mesh {}, {} thread(s) a rank, random tokens\n", options.mesh.text(),
-               default_compute_threads());
-    fmt::print("{:<6} {:<5} {:>9} {:>10} {:>9} {:>6} {:>10} {:>9}\n", "model", "dtype", "step ms",
-               "tokens/s", "GFLOP/s", "comm", "bound ms", "of bound");
-  }
-  for (const std::string& type : options.types) {
-    const double peak = summed_peak(world, type);
-    for (const std::string& name : options.configs) {
-      const TrainConfig& config = train_config(name);
-      models::GptConfig model = config.model;
-      model.precision = train_precision(type);
-      const int steps = options.steps > 0 ? options.steps : config.steps;
-      const Index batch_size = options.batch_size > 0 ? options.batch_size : config.batch_size;
-      if (batch_size % options.micro_batches != 0) {
-        throw UsageError("bench train",
-                         fmt::format("{} sequences do not divide into {} micro-batches", batch_size,
-                                     options.micro_batches),
-                         "choose --grad-accum that divides --batch-size");
-      }
-      const Speed measured =
-          measure_speed(world, mesh, config, model, batch_size, options.micro_batches, steps,
-                        options.sequence_parallel);
-      const auto tokens = static_cast<double>(batch_size * model.block_size);
-      const double operations =
-          tokens * models::training_flops_per_token(model, model.block_size);
-      const double bound_ms = operations / peak * 1e-6;
-      const double tokens_per_s = tokens / measured.step_ms * 1e3;
-      if (speaks) {
-        fmt::print("{:<6} {:<5} {:>9.2f} {:>10.0f} {:>9.1f} {:>5.1f}% {:>10.2f} {:>8.0f}%\n", name,
-                   type, measured.step_ms, tokens_per_s, operations / measured.step_ms * 1e-6,
-                   100 * measured.comm_share, bound_ms, 100 * bound_ms / measured.step_ms);
-        if (options.mesh.size_of("pp") > 1) {
-          fmt::print("{:>6} {} micro-batches: a stage waits {:.0f}% of its passes for others\n", "",
-                     options.micro_batches, 100 * measured.bubble);
-        }
-        std::fflush(stdout);
-      }
-      Row row;
-      row.op = "train";
-      row.shape = name;
-      row.algorithm = options.mesh.text() + (options.sequence_parallel ? ", by_rows" : "");
-      row.median_us = measured.step_ms * 1e3;
-      row.bound_us = bound_ms * 1e3;
-      row.more = {{"tokens_per_s", tokens_per_s},
-                  {"gflops", operations / measured.step_ms * 1e-6},
-                  {"comm_share", measured.comm_share},
-                  {"bubble", measured.bubble},
-                  {"batch_size", static_cast<double>(batch_size)},
-                  {"micro_batches", static_cast<double>(options.micro_batches)},
-                  {"peak_gflops", peak},
-                  {"threads", static_cast<double>(default_compute_threads())},
-                  // What was trained, for whoever predicts it.
-                  {"layers", static_cast<double>(model.layers)},
-                  {"heads", static_cast<double>(model.heads)},
-                  {"width", static_cast<double>(model.width)},
-                  {"vocabulary", static_cast<double>(model.vocabulary)},
-                  {"block_size", static_cast<double>(model.block_size)},
-                  {"batch_size", static_cast<double>(batch_size)},
-                  {"parameters", static_cast<double>(models::parameter_count(model))}};
-      row.notes = {{"dtype", type}};
-      if (options.overlap) {
-        const Overlap overlap = measure_overlap(world, config, model, batch_size, steps);
-        const double hidden = overlap.hidden(measured.step_ms);
-        if (speaks) {
-          fmt::print("{:>6} {:.0f}% of the gradients summed when the backward pass ended; steps "
-                     "without the sum {:.2f} ms,\n{:>6} it alone {:.2f} ms: {:.0f}% of it hidden\n",
-                     "", 100 * measured.overlap, overlap.alone_ms, "", overlap.sum_ms,
-                     100 * hidden);
-        }
-        row.more["step_without_sum_us"] = overlap.alone_ms * 1e3;
-        row.more["gradient_sum_us"] = overlap.sum_ms * 1e3;
-        row.more["hidden_share"] = hidden;
-        row.more["summed_early"] = measured.overlap;
-      }
-      report.add(std::move(row));
-    }
+  std::map<std::string, double> peaks;
+  for (const std::string& type : options.types) peaks[type] = summed_peak(world, type);
+  for (const MeshShape& mesh : options.meshes) {
     if (speaks) {
-      fmt::print("Bound: the step's arithmetic at {:.0f} GFLOP/s, the rate of a 1536-cube {}\n"
-                 "product on all ranks at once. Times are those of the slowest rank.\n",
-                 peak, type);
+      fmt::print("mesh {}, {} thread(s) a rank, random tokens\n", mesh.text(),
+                 default_compute_threads());
+      fmt::print("{:<6} {:<5} {:>9} {:>10} {:>9} {:>6} {:>10} {:>9}\n", "model", "dtype", "step ms",
+                 "tokens/s", "GFLOP/s", "comm", "bound ms", "of bound");
+    }
+    for (const std::string& type : options.types) {
+      const double peak = peaks[type];
+      for (const std::string& name : options.configs) {
+        report.add(train_on(world, options, mesh, name, type, peak));
+      }
+      if (speaks) {
+        fmt::print("Bound: the step's arithmetic at {:.0f} GFLOP/s, the rate of a 1536-cube {}\n"
+                   "product on all ranks at once. Times are those of the slowest rank.\n",
+                   peak, type);
+      }
     }
   }
   report.write();

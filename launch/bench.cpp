@@ -181,7 +181,13 @@ class BenchCommand : public Command {
       checkpoint_.json = json_;
       bench::checkpoint(world, checkpoint_);
     } else {
-      train_.mesh = choose_mesh(mesh_, world.size(), smallest_head_count);
+      // Meshes have commas: they are separated like --shapes.
+      for (std::size_t begin = 0; begin <= mesh_.size();) {
+        const std::size_t end = std::min(mesh_.find(';', begin), mesh_.size());
+        train_.meshes.push_back(
+            choose_mesh(mesh_.substr(begin, end - begin), world.size(), smallest_head_count));
+        begin = end + 1;
+      }
       train_.json = json_;
       bench::train(world, train_);
     }
@@ -354,15 +360,23 @@ class BenchCommand : public Command {
     app->add_option("--dtype", train_.types, "fp32, bf16; comma separated (fp32)")
         ->type_name("LIST")
         ->delimiter(',');
-    add(app, "--mesh", mesh_, "dp=N,tp=N,pp=N", "layout of the ranks (default: mostly tp)")
+    add(app, "--mesh", mesh_, "dp=N,tp=N,pp=N",
+        "layout of the ranks, or several, one after the other: dp=4;pp=2,dp=2 (default: mostly tp)")
         ->default_str("");
     add(app, "--batch-size", train_.batch_size, "N",
         "sequences of a step, over all ranks; 0: those of the configuration");
     add(app, "--grad-accum", train_.micro_batches, "N",
-        "micro-batches in which a step takes them, those of the pipeline where the mesh has pp");
+        "micro-batches in which a step takes them, those of the pipeline where the mesh has pp; 0: up "
+        "to eight for each stage, otherwise one");
+    train_app_
+        ->add_option("--zero", train_.shard_optimizer,
+                     "1: each dp rank updates a part of the weights, as in train")
+        ->check(CLI::IsMember({0, 1}))
+        ->type_name("0|1");
     app->add_flag("--sequence-parallel", train_.sequence_parallel,
                   "rows between the parallel layers are divided over tp");
     add(app, "--steps", train_.steps, "N", "timed steps; 0: 200 of nano, 15 of gpt2");
+    add(app, "--warm-up", train_.warm_up, "N", "steps before these; 0: 20 of nano, 3 of gpt2");
     app->add_flag("--overlap", train_.overlap,
                   "with --mesh dp=N over all ranks: also how much of the sum of gradients hides "
                   "behind the backward pass");

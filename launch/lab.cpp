@@ -1,5 +1,6 @@
 // shoal lab
 #include <unistd.h>
+#include <algorithm>
 #include <csignal>
 #include <string>
 #include <vector>
@@ -10,6 +11,7 @@
 
 #include "command.hpp"
 #include "lab/calibrate.hpp"
+#include "lab/compare.hpp"
 #include "lab/lab.hpp"
 #include "lab/namespaces.hpp"
 #include "lab/network.hpp"
@@ -45,7 +47,17 @@ constexpr const char* run_description =
     "  shoal lab run -n 16 --ranks-per-host 2 -- ./program argument\n"
     "\n"
     "mpirun starts in host h0 and reaches the others without sshd. The exit status is the "
-    "program's. SHOAL_WAIT=yield and OMP_NUM_THREADS=1 are set, unless they are already.";
+    "program's. OMP_NUM_THREADS=1 and SHOAL_WAIT=yield (sleep, where a host has a quota) are set, unless "
+    "they are already.";
+
+constexpr const char* compare_description =
+    "Trains over the hosts against one process with as much of the processors.\n"
+    "\n"
+    "  shoal lab up --hosts 8 --cpu 0.25 --link 10gbit\n"
+    "  shoal lab compare --mesh \"dp=8;pp=2,dp=4\" --batch-size 128 --zero 1\n"
+    "\n"
+    "One rank a host, on each mesh in turn, and before that one process outside of the lab. E is the speed "
+    "over the one process's; beside it stands what explains it: bytes, waiting, work.";
 
 constexpr int most_hosts = 250;
 
@@ -64,6 +76,7 @@ class LabCommand : public LocalCommand {
     for (CLI::App* app : {shell_, cut_, heal_}) {
       app->add_option("HOST", host_, "h3 or 3")->required()->type_name("");
     }
+    add_compare();
     calibrate_ = add("calibrate", "Measures what hosts and links deliver against what was asked.");
     add_json(calibrate_);
     down_ = add("down", "Kills what runs in the lab and removes all of it.");
@@ -86,6 +99,7 @@ class LabCommand : public LocalCommand {
     if (down_->parsed()) return down();
     const lab::Lab lab = lab::load_running(name_);
     if (run_->parsed()) return lab::run_mpi(lab, run_options());
+    if (compare_app_->parsed()) return lab::compare(lab, compare_options());
     if (status_->parsed()) {
       (status_json_ ? lab::print_status_json : lab::print_status)(lab, lab::status_of(lab));
     }
@@ -153,6 +167,40 @@ class LabCommand : public LocalCommand {
         ->type_name("");
   }
 
+  void add_compare() {
+    CLI::App* app = compare_app_ = add("compare", compare_description);
+    app->add_option("--mesh", meshes_,
+                    "layouts of the hosts, separated by semicolons (default: every one of dp, tp and pp)")
+        ->type_name("dp=N,tp=N,pp=N;...");
+    const auto option = [&](const char* name, auto& value, const char* type, const char* text) {
+      return app->add_option(name, value, text)->type_name(type)->capture_default_str();
+    };
+    option("--config", compare_.config, "NAME", "nano, small, gpt2 or gpt2-512, as in bench train");
+    option("--dtype", compare_.type, "TYPE", "fp32 or bf16");
+    option("--batch-size", compare_.batch_size, "N",
+           "sequences of a step, over all hosts; 0: those of the configuration");
+    option("--grad-accum", compare_.micro_batches, "N",
+           "micro-batches of a step; 0: up to eight for each stage, otherwise one");
+    app->add_option("--zero", compare_.shard_optimizer, "1: each dp rank updates a part of the weights")
+        ->check(CLI::IsMember({0, 1}))
+        ->type_name("0|1");
+    option("--warm-up", compare_.warm_up, "N", "steps before those that are timed")
+        ->check(CLI::Range(1, 1000));
+    option("--steps", compare_.steps, "N", "timed steps")->check(CLI::Range(1, 100000));
+    add_json(app);
+  }
+
+  lab::CompareOptions compare_options() const {
+    lab::CompareOptions options = compare_;
+    options.json = json_;
+    for (std::size_t begin = 0; !meshes_.empty() && begin <= meshes_.size();) {
+      const std::size_t end = std::min(meshes_.find(';', begin), meshes_.size());
+      options.meshes.push_back(meshes_.substr(begin, end - begin));
+      begin = end + 1;
+    }
+    return options;
+  }
+
   lab::RunOptions run_options() const {
     lab::RunOptions options;
     if (run_->count("--ranks") > 0) options.ranks = ranks_;
@@ -201,10 +249,12 @@ class LabCommand : public LocalCommand {
     if (!json_.empty()) lab::write_calibration(lab, delivered, json_);
   }
 
+  lab::CompareOptions compare_;
+  CLI::App* compare_app_ = nullptr;
   CLI::App *up_ = nullptr, *run_ = nullptr, *status_ = nullptr, *shell_ = nullptr, *cut_ = nullptr,
            *heal_ = nullptr, *down_ = nullptr, *calibrate_ = nullptr, *hold_ = nullptr,
            *agent_ = nullptr;
-  std::string name_ = "shoal", link_ = "1gbit", cpu_, memory_, latency_, host_, json_;
+  std::string name_ = "shoal", link_ = "1gbit", cpu_, memory_, latency_, host_, json_, meshes_;
   std::vector<std::string> overrides_, mpi_args_, command_;
   int hosts_ = 4, ranks_ = 0, ranks_per_host_ = 0, orders_ = -1;
   bool no_calibration_ = false, status_json_ = false;

@@ -50,7 +50,9 @@ void use_own_temporary_folder(const Lab& lab, int host) {
 
 // For mpirun, its daemons and the ranks, unless the user has set other values. mpirun's own flags
 // (--mpi-arg) take precedence.
-void set_environment(const std::string& id) {
+void set_environment(const Lab& lab, const std::string& id) {
+  const bool quotas = std::any_of(lab.hosts.begin(), lab.hosts.end(),
+                                  [](const Host& host) { return host.spec.cpu.has_value(); });
   setenv(RunProcesses::variable, id.c_str(), 1);
   set_default("OMPI_ALLOW_RUN_AS_ROOT", "1");
   set_default("OMPI_ALLOW_RUN_AS_ROOT_CONFIRM", "1");
@@ -62,7 +64,8 @@ void set_environment(const std::string& id) {
   set_default("OMPI_MCA_mpi_yield_when_idle", "1");
   set_default("OMPI_MCA_hwloc_base_binding_policy", "none");
   set_default("OMPI_MCA_rmaps_base_mapping_policy", "slot");
-  set_default("SHOAL_WAIT", "yield");
+  // Under a quota the time in which a rank yields is lost to it.
+  set_default("SHOAL_WAIT", quotas ? "sleep" : "yield");
   set_default("OMP_NUM_THREADS", "1");
 }
 
@@ -234,7 +237,7 @@ int run_mpi(const Lab& lab, const RunOptions& options) {
         prctl(PR_SET_PDEATHSIG, SIGTERM);
         enter(lab, 0);
         use_own_temporary_folder(lab, 0);
-        set_environment(id);
+        set_environment(lab, id);
         become(words);
       } catch (const std::exception& error) {
         fmt::print(stderr, "shoal: {}\n", error.what());
@@ -246,6 +249,23 @@ int run_mpi(const Lab& lab, const RunOptions& options) {
   }
   processes.kill_all();
   return status;
+}
+
+int run_outside(std::vector<std::string> command, int threads) {
+  if (command.front() == "shoal") command.front() = executable();
+  const pid_t pid = fork();
+  if (pid < 0) throw Error("lab", std::string("fork: ") + std::strerror(errno));
+  if (pid == 0) {
+    prctl(PR_SET_PDEATHSIG, SIGTERM);
+    set_default("OMPI_ALLOW_RUN_AS_ROOT", "1");
+    set_default("OMPI_ALLOW_RUN_AS_ROOT_CONFIRM", "1");
+    setenv("OMP_NUM_THREADS", std::to_string(threads).c_str(), 1);
+    become(command);
+  }
+  Child child(pid);
+  while (!child.wait(Seconds{1.0})) {
+  }
+  return child.status();
 }
 
 void run_agent(std::vector<std::string> words) {

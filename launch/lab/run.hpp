@@ -28,6 +28,10 @@ RankCounts count_ranks(int hosts, std::optional<int> ranks, std::optional<int> p
 /// on. Returns the exit status; nothing of the run is left then, on any host.
 int run_mpi(const Lab& lab, const RunOptions& options);
 
+/// Runs a program on this machine's own cores, outside of any lab, with as many compute threads: "shoal" is
+/// this executable. Returns its exit status.
+int run_outside(std::vector<std::string> command, int threads);
+
 /// What mpirun calls as `lab agent LAB HOST COMMAND...` instead of ssh: becomes the command in the
 /// host.
 [[noreturn]] void run_agent(std::vector<std::string> words);

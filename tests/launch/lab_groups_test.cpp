@@ -56,7 +56,7 @@ TEST_F(LabGroups, AreMadeWithTheirLimits) {
   groups.make("a", "h1", HostSpec{});
   const fs::path limited = root() / "shoal-lab.a.h0";
   EXPECT_EQ(text_of(limited / "cpu.weight"), "100");
-  EXPECT_EQ(text_of(limited / "cpu.max"), "1250 5000");  // microseconds of each period
+  EXPECT_EQ(text_of(limited / "cpu.max"), "5000 20000");  // microseconds of each period
   EXPECT_EQ(text_of(limited / "memory.max"), "536870912");
   EXPECT_FALSE(fs::exists(root() / "shoal-lab.a.h1" / "cpu.max"));
   EXPECT_FALSE(fs::exists(root() / "shoal-lab.a.h1" / "memory.max"));
@@ -110,8 +110,8 @@ TEST_F(LabGroups, OfTheFirstVersionComeFirst) {
   Cgroups(mounts()).make("a", "h0", spec);
   const fs::path group = folder_ / "cpu" / "shoal-lab.a.h0";
   EXPECT_EQ(text_of(group / "cpu.shares"), "1024");
-  EXPECT_EQ(text_of(group / "cpu.cfs_period_us"), "5000");
-  EXPECT_EQ(text_of(group / "cpu.cfs_quota_us"), "10000");
+  EXPECT_EQ(text_of(group / "cpu.cfs_period_us"), "20000");
+  EXPECT_EQ(text_of(group / "cpu.cfs_quota_us"), "40000");
   EXPECT_FALSE(fs::exists(root() / "shoal-lab.a.h0"));
 }
 

@@ -1,7 +1,9 @@
 // What the words of `shoal lab` mean, and which are refused.
+#include <lab/compare.hpp>
 #include <lab/run.hpp>
 #include <lab/spec.hpp>
 
+#include <algorithm>
 #include <functional>
 #include <numeric>
 #include <string>
@@ -9,6 +11,7 @@
 
 #include <gtest/gtest.h>
 #include <shoal/runtime/error.hpp>
+#include <shoal/runtime/mesh.hpp>
 
 namespace shoal::launch::lab {
 namespace {
@@ -96,6 +99,21 @@ TEST(LabSpec, SharesAreFairAndUseAllCores) {
   hosts.assign(2, HostSpec{});
   hosts[0].cpu = hosts[1].cpu = 0.25;
   for (const double share : expected_cpu(hosts, 2)) EXPECT_DOUBLE_EQ(share, 0.25);
+}
+
+// Every mesh of dp, tp and pp with tp up to 4, each once, and each of as many ranks as there are hosts.
+TEST(LabSpec, CandidatesAreMeshesOfAllHosts) {
+  EXPECT_EQ(candidates(1), (std::vector<std::string>{"dp=1,tp=1"}));
+  EXPECT_EQ(candidates(3), (std::vector<std::string>{"dp=3,tp=1", "pp=3,dp=1,tp=1"}));
+  for (const int hosts : {2, 4, 6, 8, 12}) {
+    std::vector<std::string> meshes = candidates(hosts);
+    for (const std::string& mesh : meshes) {
+      EXPECT_EQ(MeshShape::parse(mesh).size(), hosts) << mesh;
+    }
+    std::sort(meshes.begin(), meshes.end());
+    EXPECT_EQ(std::unique(meshes.begin(), meshes.end()), meshes.end());
+  }
+  EXPECT_EQ(candidates(8).size(), 9u);
 }
 
 TEST(LabSpec, RanksFillHosts) {

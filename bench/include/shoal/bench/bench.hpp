@@ -108,10 +108,14 @@ void layer(const Communicator& world, const LayerOptions& options);
 struct TrainOptions {
   std::vector<std::string> configs = {"nano"};  ///< nano, small, gpt2, gpt2-512
   std::vector<std::string> types = {"fp32"};    ///< fp32, bf16
-  MeshShape mesh;
+  std::vector<MeshShape> meshes;                ///< one after the other
   Index batch_size = 0;                         ///< sequences of a step; 0: the configuration's
-  Index micro_batches = 1;                      ///< parts of a step, which must divide it
+  /// Parts of a step, which must divide it. 0: on a mesh with stages as many as eight for each, as far as
+  /// the batch has them, which leaves a stage waiting for a ninth of the time at most; otherwise one.
+  Index micro_batches = 1;
   bool sequence_parallel = false;               ///< as in models::MemorySavings
+  bool shard_optimizer = false;                 ///< likewise
+  int warm_up = 0;                              ///< steps before these; 0: the configuration's
   int steps = 0;                                ///< timed steps; 0: as many as take some seconds
   /// Also measure how much of the sum of gradients hides behind the backward pass: with the steps of
   /// each rank alone on its share of the batch, and the sum alone. Where dp divides all ranks.
@@ -119,7 +123,8 @@ struct TrainOptions {
   std::string json;
 };
 
-/// The bound is the step's arithmetic at the rate of a large product, measured on all ranks at once.
+/// The bound is the step's arithmetic at the rate of a large product, measured on all ranks at once. Between
+/// nodes also the bytes that a node's network devices have sent, and everywhere the time of processors.
 void train(const Communicator& world, const TrainOptions& options);
 
 /// Checkpoints while a model trains on random tokens.
