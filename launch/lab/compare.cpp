@@ -12,6 +12,7 @@
 #include <fmt/ranges.h>
 #include <nlohmann/json.hpp>
 #include <shoal/runtime/error.hpp>
+#include <shoal/runtime/mesh.hpp>
 
 #include "run.hpp"
 
@@ -114,7 +115,7 @@ void print_verdict(const Lab& lab, std::vector<Training> all, const Training& al
     return a.efficiency > b.efficiency;
   });
   const Training& best = all.front();
-  fmt::print("{} wins: E {:.2f}; its hosts send up to {:.0f} MB, {:.2f} s of the wire, in steps of {:.2f} s.\n",
+  fmt::print("{} wins: E {:.2f}; its hosts send up to {:.1f} MB, {:.2f} s of the wire, in steps of {:.2f} s.\n",
              best.mesh, best.efficiency, best.sent_bytes * 1e-6,
              wire_seconds(lab, best.sent_bytes), best.seconds);
   for (std::size_t i = 1; i < all.size(); ++i) {
@@ -180,6 +181,14 @@ int compare(const Lab& lab, const CompareOptions& options) {
   const int threads = std::max(1, static_cast<int>(std::lround(cores)));
   const std::vector<std::string> meshes =
       options.meshes.empty() ? candidates(lab.size()) : options.meshes;
+  for (const std::string& mesh : meshes) {
+    const int ranks = MeshShape::parse(mesh).size();
+    if (ranks == lab.size()) continue;
+    throw UsageError("lab compare",
+                     fmt::format("mesh {} needs {} hosts, but lab {} has {}", mesh, ranks, lab.name,
+                                 lab.size()),
+                     "give each host one rank");
+  }
 
   const ResultFile of_one(lab, "alone"), of_hosts(lab, "hosts");
   int status = run_outside(command_of(options, "dp=1", of_one.path()), threads);

@@ -25,7 +25,8 @@ std::vector<std::string> candidates(int hosts);
 /// Trains on every mesh in one run over the lab, one rank a host, and before it in one process on this
 /// machine's own cores, with as many threads as the hosts have cores' worth of time together. Prints for each
 /// mesh E, the speed over the one process's by cores' worth of time, with the bytes, the waiting and the work
-/// that explain it, and which is the best. Returns the exit status of the run.
+/// that explain it, and which is the best. Returns the exit status of the run. Throws UsageError for a mesh of another
+/// number of ranks.
 int compare(const Lab& lab, const CompareOptions& options);
 
 }  // namespace shoal::launch::lab

@@ -64,7 +64,7 @@ accepts ' wins: E [0-9.]+; its hosts send up to ' "$shoal" lab compare --name "$
   --batch-size 6 --mesh "dp=3;pp=3" --warm-up 1 --steps 2 --json compare.json
 printf '%s\n' "$output" | grep -Eq '^  (dp|pp)=3.*: -?[0-9]+ % slower' || fail "no reason for the second place"
 [ "$(grep -c '"e": [0-9.]' compare.json)" -eq 2 ] || fail "not two meshes in the JSON: $(cat compare.json)"
-rejects 'needs 2 ranks' "$shoal" lab compare --name "$lab" --config nano --mesh dp=2 --warm-up 1 --steps 1
+rejects 'mesh dp=2 needs 2 hosts, but lab .* has 3' "$shoal" lab compare --name "$lab" --config nano --mesh dp=2 --warm-up 1 --steps 1
 rejects 'do not fit' "$shoal" lab run --name "$lab" -n 9 --ranks-per-host 2 -- shoal info
 rejects 'no program' "$shoal" lab run --name "$lab"
 rejects 'h0 to h2' "$shoal" lab cut h9 --name "$lab"
