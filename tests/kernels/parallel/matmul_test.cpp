@@ -124,8 +124,10 @@ TEST(Matmul, EveryAlgorithmAndExtent) {
 TEST(Matmul, SeveralPanels) {
   const Mesh mesh(world(), MeshShape::parse("tp=" + std::to_string(world().size())));
   const Index rows = 65 * world().size();
-  ASSERT_NO_FATAL_FAILURE(check_matmul_case(mesh, {rows, 66, 1100}, {Shard(0)}, {Replicate()},
-                                            {Shard(0)}, {}, Memory::node_shared));
+  for (const Placement& right : {Replicate(), Shard(0)}) {
+    ASSERT_NO_FATAL_FAILURE(check_matmul_case(mesh, {rows, 66, 1100}, {Shard(0)}, {right},
+                                              {Shard(0)}, {}, Memory::node_shared));
+  }
 }
 
 TEST(Matmul, OverAMesh) {
