@@ -11,7 +11,6 @@
 #include <shoal/collectives/collectives.hpp>
 #include <shoal/collectives/registry.hpp>
 #include <shoal/runtime/error.hpp>
-#include <shoal/runtime/node_memory.hpp>
 #include <support/random.hpp>
 #include <support/world.hpp>
 
@@ -25,14 +24,11 @@ constexpr DType floating[] = {DType::f32, DType::f64, DType::bf16, DType::f16};
 
 CollectiveOptions reproducibly(const std::string& algorithm = "") { return {algorithm, true}; }
 
-// "" and those that can do it on buffers of any kind.
+// "" and those of these ranks' algorithms that can do it.
 std::vector<std::string> reproducing(Operation operation) {
-  std::vector<std::string> names{""};
+  std::vector<std::string> names = algorithm_names(operation);
   for (const Algorithm* algorithm : algorithms(operation)) {
-    if (!algorithm->reproduces()) continue;
-    const bool on_node = algorithm->name().starts_with("node_");
-    if (on_node && !(node_memory::available() && world().on_one_node())) continue;
-    names.emplace_back(algorithm->name());
+    if (!algorithm->reproduces()) std::erase(names, algorithm->name());
   }
   return names;
 }
