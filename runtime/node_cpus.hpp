@@ -8,7 +8,7 @@
 namespace shoal {
 
 struct NodeCpus {
-  int ranks = 1;            ///< ranks on this node
+  int ranks = 1;            ///< ranks on this machine
   int all = 0;              ///< hardware threads that any of them may run on
   std::vector<int> numbers;  ///< of these, as the system numbers them
   int own_cores = 1;        ///< cores this rank may run on

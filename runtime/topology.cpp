@@ -161,8 +161,11 @@ Topology::Topology(const Communicator& comm) {
 }
 
 NodeCpus node_cpus(const Communicator& comm) {
+  // Not by node_of(): nodes as which one machine poses (SHOAL_NODES) have its cores in common, and a rank that
+  // spun there would keep whom it waits for off them until the next tick of the scheduler.
   MPI_Comm node = MPI_COMM_NULL;
-  check_mpi(MPI_Comm_split(mpi_handle(comm), comm.node_of(comm.rank()), comm.rank(), &node),
+  check_mpi(MPI_Comm_split_type(mpi_handle(comm), MPI_COMM_TYPE_SHARED, comm.rank(), MPI_INFO_NULL,
+                                &node),
             "topology");
   const HwlocTopology topology = load_topology();
   const Bitmap binding = binding_of_this_process(topology.get());

@@ -1,5 +1,6 @@
 // Calls that make no sense, and what the registry says.
 #include <gtest/gtest.h>
+#include <unistd.h>
 
 #include <algorithm>
 #include <functional>
@@ -13,6 +14,7 @@
 #include <shoal/collectives/registry.hpp>
 #include <shoal/runtime/error.hpp>
 #include <shoal/runtime/node_memory.hpp>
+#include <shoal/runtime/wait.hpp>
 #include <support/random.hpp>
 #include <support/world.hpp>
 
@@ -30,6 +32,12 @@ std::string error_of(const std::function<void()>& call) {
   }
   ADD_FAILURE() << "no Error was thrown";
   return {};
+}
+
+// Also where the machine poses as several nodes: who spins there keeps whom it waits for off the core.
+TEST(Waiting, RanksSpinOnlyWhereTheMachineHasACoreForEach) {
+  if (world().size() <= sysconf(_SC_NPROCESSORS_ONLN)) GTEST_SKIP() << "there are enough cores";
+  EXPECT_FALSE(ranks_own_their_cores());
 }
 
 TEST(BadCalls, ArgumentsThatMakeNoSense) {
