@@ -48,9 +48,7 @@ struct Steps {
   models::MemorySavings savings;
 };
 
-Speed measure_speed(const Communicator& world, const Mesh& mesh, const models::GptConfig& model,
-                    const Steps& how) {
-  const models::Dataset data = random_tokens(model);
+models::TrainOptions options_of(const models::GptConfig& model, const Steps& how) {
   models::TrainOptions options;
   options.model = model;
   options.batch_size = how.batch_size / how.micro_batches;
@@ -59,7 +57,13 @@ Speed measure_speed(const Communicator& world, const Mesh& mesh, const models::G
   options.max_iters = how.warm_up + how.timed;
   options.learning_rate.warmup_steps = 0;
   options.savings = how.savings;
-  models::Trainer trainer(options, mesh, data);
+  return options;
+}
+
+Speed measure_speed(const Communicator& world, const Mesh& mesh, const models::GptConfig& model,
+                    const Steps& how) {
+  const models::Dataset data = random_tokens(model);
+  models::Trainer trainer(options_of(model, how), mesh, data);
   std::vector<double> times, shares, bubbles, overlaps;
   Spent before;
   models::Trainer::Callbacks callbacks;
@@ -157,7 +161,10 @@ void check_training(const Communicator& world, const TrainOptions& options) {
     throw UsageError("bench train", "--batch-size and --grad-accum must be 0 or more");
   }
   for (const MeshShape& mesh : options.meshes) {
-    for (const std::string& name : options.configs) steps_of(options, train_config(name), mesh);
+    for (const std::string& name : options.configs) {
+      const TrainConfig& config = train_config(name);
+      models::check(options_of(config.model, steps_of(options, config, mesh)), mesh);
+    }
     if (options.overlap && (world.size() == 1 || mesh.size_of("dp") != world.size())) {
       throw UsageError("bench train", "--overlap is for meshes that divide the batch over all ranks",
                        "choose --mesh dp=" + std::to_string(world.size()));

@@ -26,6 +26,10 @@ class NamedAlgorithm : public Algorithm {
   Texts texts_;
 };
 
+/// By how much a link's time per byte grows where all others send to one at once: they fill the buffers of
+/// the switch before it.
+inline constexpr double crowded_links = 1.05;
+
 // all_reduce/
 class PlannedAllReduce;  // all_reduce/planned.hpp
 const Algorithm& all_reduce_node_shared();

@@ -181,12 +181,9 @@ class BenchCommand : public Command {
       checkpoint_.json = json_;
       bench::checkpoint(world, checkpoint_);
     } else {
-      // Meshes have commas: they are separated like --shapes.
-      for (std::size_t begin = 0; begin <= mesh_.size();) {
-        const std::size_t end = std::min(mesh_.find(';', begin), mesh_.size());
-        train_.meshes.push_back(
-            choose_mesh(mesh_.substr(begin, end - begin), world.size(), smallest_head_count));
-        begin = end + 1;
+      if (meshes_.empty()) meshes_.emplace_back();
+      for (const std::string& mesh : meshes_) {
+        train_.meshes.push_back(choose_mesh(mesh, world.size(), smallest_head_count));
       }
       train_.json = json_;
       bench::train(world, train_);
@@ -360,8 +357,10 @@ class BenchCommand : public Command {
     app->add_option("--dtype", train_.types, "fp32, bf16; comma separated (fp32)")
         ->type_name("LIST")
         ->delimiter(',');
-    add(app, "--mesh", mesh_, "dp=N,tp=N,pp=N",
+    add(app, "--mesh", meshes_, "dp=N,tp=N,pp=N",
         "layout of the ranks, or several, one after the other: dp=4;pp=2,dp=2 (default: mostly tp)")
+        ->delimiter(';')  // meshes have commas
+        ->allow_extra_args(false)
         ->default_str("");
     add(app, "--batch-size", train_.batch_size, "N",
         "sequences of a step, over all ranks; 0: those of the configuration");
@@ -423,6 +422,7 @@ class BenchCommand : public Command {
   bench::CheckpointOptions checkpoint_;
   std::string sizes_ = "8:64M", min_bytes_, max_bytes_, dtype_ = "f32", op_ = "sum",
               memory_ = "node_shared", link_rate_ = "0", shapes_, mesh_, json_;
+  std::vector<std::string> meshes_;  // of train
 };
 
 }  // namespace

@@ -1,6 +1,5 @@
 // shoal lab
 #include <unistd.h>
-#include <algorithm>
 #include <csignal>
 #include <string>
 #include <vector>
@@ -169,8 +168,11 @@ class LabCommand : public LocalCommand {
 
   void add_compare() {
     CLI::App* app = compare_app_ = add("compare", compare_description);
-    app->add_option("--mesh", meshes_,
-                    "layouts of the hosts, separated by semicolons (default: every one of dp, tp and pp)")
+    app->add_option("--mesh", compare_.meshes,
+                    "layouts of the hosts, separated by semicolons (default: every one of dp, pp and tp up "
+                    "to 4)")
+        ->delimiter(';')
+        ->allow_extra_args(false)
         ->type_name("dp=N,tp=N,pp=N;...");
     const auto option = [&](const char* name, auto& value, const char* type, const char* text) {
       return app->add_option(name, value, text)->type_name(type)->capture_default_str();
@@ -193,11 +195,6 @@ class LabCommand : public LocalCommand {
   lab::CompareOptions compare_options() const {
     lab::CompareOptions options = compare_;
     options.json = json_;
-    for (std::size_t begin = 0; !meshes_.empty() && begin <= meshes_.size();) {
-      const std::size_t end = std::min(meshes_.find(';', begin), meshes_.size());
-      options.meshes.push_back(meshes_.substr(begin, end - begin));
-      begin = end + 1;
-    }
     return options;
   }
 
@@ -254,7 +251,7 @@ class LabCommand : public LocalCommand {
   CLI::App *up_ = nullptr, *run_ = nullptr, *status_ = nullptr, *shell_ = nullptr, *cut_ = nullptr,
            *heal_ = nullptr, *down_ = nullptr, *calibrate_ = nullptr, *hold_ = nullptr,
            *agent_ = nullptr;
-  std::string name_ = "shoal", link_ = "1gbit", cpu_, memory_, latency_, host_, json_, meshes_;
+  std::string name_ = "shoal", link_ = "1gbit", cpu_, memory_, latency_, host_, json_;
   std::vector<std::string> overrides_, mpi_args_, command_;
   int hosts_ = 4, ranks_ = 0, ranks_per_host_ = 0, orders_ = -1;
   bool no_calibration_ = false, status_json_ = false;

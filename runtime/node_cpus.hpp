@@ -1,4 +1,4 @@
-// How the ranks of a node share its processors.
+// How the ranks of a machine share its processors, as however many nodes it poses (SHOAL_NODES).
 #pragma once
 
 #include <vector>

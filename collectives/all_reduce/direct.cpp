@@ -21,9 +21,8 @@ class Direct final : public PlannedAllReduce {
   Seconds cost(Bytes bytes, int ranks, const Network& net) const noexcept override {
     const double n = static_cast<double>(bytes);
     const double share = static_cast<double>(ranks - 1) / ranks;
-    constexpr double crowded = 1.05;
     return Seconds(2 * (net.alpha + (ranks - 2) * net.overhead) +
-                   share * n * (2 * crowded * net.per_node * net.beta + net.gamma));
+                   share * n * (2 * crowded_links * net.per_node * net.beta + net.gamma));
   }
 
   Plan plan(Index count, DType, int members, int me, const Network&) const override {

@@ -25,6 +25,7 @@
 #include <shoal/runtime/error.hpp>
 #include <shoal/runtime/placement.hpp>
 
+#include "all_reduce/in_shared_memory.hpp"
 #include "all_reduce/planned.hpp"
 #include "node/groups.hpp"
 #include "node/node_collectives.hpp"
@@ -76,7 +77,9 @@ class Hierarchical final : public Algorithm {
         exchange.out = part.out;
         between_nodes(exchange, part.count, groups, 0);
       } else {
-        run_part(part, groups);
+        in_shared_memory(part, groups, [&](const Call& shared, const NodeControl& control) {
+          run_lane(shared, groups, control);
+        });
       }
     }
   }
@@ -120,55 +123,34 @@ class Hierarchical final : public Algorithm {
     copy_elements(call.out, control.inline_of(0, call.bytes()), call.bytes());
   }
 
-  // A part of a message, in shared memory where the user's buffers are not.
-  void run_part(const Call& part, NodeGroups& groups) const {
-    NodeControl& control = node_control(groups.local());
-    control.announce(announcement_on(part), nullptr, 0);
-    if (control.all_shared(true, true)) return run_lane(part, groups, control);
-    Call staged = part;
-    std::byte* stage = groups.stage(part.bytes());
-    staged.in = staged.out = stage;
-    if (stage != nullptr) copy_elements(stage, part.in, part.bytes());
-    control.announce(announcement_on(staged), nullptr, 0);
-    if (!control.all_shared(true, true)) {
-      throw Error("all_reduce over " + part.comm->name(),
-                  "a rank of this node has no node-shared memory left for its stage",
-                  "free some, or choose an algorithm that sends messages");
-    }
-    run_lane(staged, groups, control);
-    copy_elements(part.out, stage, part.bytes());
-  }
-
   // Buffers are as announced, in shared memory.
-  void run_lane(const Call& call, const NodeGroups& groups, NodeControl& control) const {
+  void run_lane(const Call& call, const NodeGroups& groups, const NodeControl& control) const {
     const int lanes = groups.lanes(call.bytes());
     const int lane = groups.place();
-    if (lane < lanes) {
-      const Block mine = segment_of(call.count, call.type, lanes, lane);
-      const Bytes element = size_of(call.type);
-      const Bytes offset = static_cast<Bytes>(mine.begin) * element;
-      std::vector<const void*> inputs;
-      std::vector<std::byte*> others;
-      for (Rank rank = 0; rank < groups.local().size(); ++rank) {
-        inputs.push_back(static_cast<const std::byte*>(input_of(control, rank)) + offset);
-        if (rank == lane) continue;
-        others.push_back(static_cast<std::byte*>(output_of(control, rank)) + offset);
-      }
-      std::byte* out = static_cast<std::byte*>(call.out) + offset;
-      Exchange exchange = exchange_of(call);
-      exchange.out = out;
-      exchange.gather = [&](Index begin, Index count) {
-        combine(call, inputs, begin, count, out + static_cast<Bytes>(begin) * element);
-      };
-      exchange.deliver = [&](Index begin, Index count) {
-        const Bytes at = static_cast<Bytes>(begin) * element;
-        for (std::byte* other : others) {
-          std::memcpy(other + at, out + at, static_cast<Bytes>(count) * element);
-        }
-      };
-      between_nodes(exchange, mine.size, groups, lane);
+    if (lane >= lanes) return;
+    const Block mine = segment_of(call.count, call.type, lanes, lane);
+    const Bytes element = size_of(call.type);
+    const Bytes offset = static_cast<Bytes>(mine.begin) * element;
+    std::vector<const void*> inputs;
+    std::vector<std::byte*> others;
+    for (Rank rank = 0; rank < groups.local().size(); ++rank) {
+      inputs.push_back(static_cast<const std::byte*>(input_of(control, rank)) + offset);
+      if (rank == lane) continue;
+      others.push_back(static_cast<std::byte*>(output_of(control, rank)) + offset);
     }
-    control.meet();
+    std::byte* out = static_cast<std::byte*>(call.out) + offset;
+    Exchange exchange = exchange_of(call);
+    exchange.out = out;
+    exchange.gather = [&](Index begin, Index count) {
+      combine(call, inputs, begin, count, out + static_cast<Bytes>(begin) * element);
+    };
+    exchange.deliver = [&](Index begin, Index count) {
+      const Bytes at = static_cast<Bytes>(begin) * element;
+      for (std::byte* other : others) {
+        std::memcpy(other + at, out + at, static_cast<Bytes>(count) * element);
+      }
+    };
+    between_nodes(exchange, mine.size, groups, lane);
   }
 
   // Elements [begin, begin + count) of what the ranks of a node bring; an average is summed only.

@@ -20,9 +20,8 @@
 #include <cstring>
 #include <vector>
 
-#include <shoal/runtime/error.hpp>
-
 #include "algorithm.hpp"
+#include "all_reduce/in_shared_memory.hpp"
 #include "node/groups.hpp"
 #include "node/node_collectives.hpp"
 #include "node/pieces.hpp"
@@ -36,7 +35,6 @@ namespace {
 
 // Of one input: some of them fill a segment of the plan.
 constexpr Bytes chunk_bytes = 16 << 10;
-constexpr double crowded_links = 1.05;  // as in direct.cpp
 
 double share_elsewhere(const Network& net) { return static_cast<double>(net.nodes - 1) / net.nodes; }
 
@@ -334,25 +332,9 @@ class HierarchicalGathered final : public NamedAlgorithm {
 
   static void run_part(const Call& part, NodeGroups& groups) {
     if (groups.local().size() == 1) return run_lane(part, groups, nullptr);
-    NodeControl& control = node_control(groups.local());
-    control.announce(announcement_on(part), nullptr, 0);
-    if (control.all_shared(true, true)) {
-      run_lane(part, groups, &control);
-      return control.meet();
-    }
-    Call staged = part;
-    std::byte* stage = groups.stage(part.bytes());
-    staged.in = staged.out = stage;
-    if (stage != nullptr) copy_elements(stage, part.in, part.bytes());
-    control.announce(announcement_on(staged), nullptr, 0);
-    if (!control.all_shared(true, true)) {
-      throw Error("all_reduce over " + part.comm->name(),
-                  "a rank of this node has no node-shared memory left for its stage",
-                  "free some, or choose an algorithm that sends messages");
-    }
-    run_lane(staged, groups, &control);
-    control.meet();
-    copy_elements(part.out, stage, part.bytes());
+    in_shared_memory(part, groups, [&](const Call& call, const NodeControl& control) {
+      run_lane(call, groups, &control);
+    });
   }
 
   // Buffers are as announced, in shared memory; or this rank is alone on its node.

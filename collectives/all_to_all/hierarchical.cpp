@@ -75,6 +75,10 @@ class Lane {
   void run();
 
  private:
+  // use(place here, rank there, bytes) for each block that goes to a node, or comes from there: by sender,
+  // then by receiver, and so in the same order on both sides.
+  template <class Use>
+  void for_each_block(int node, bool goes, Use&& use) const;
   void add_table(int node, bool goes);
   void add_blocks(int node, bool goes);
   void check_table(Bytes begin, Bytes count) const;
@@ -112,25 +116,28 @@ Lane::Lane(const Job& job, Bytes begin) : job_(job), begin_(begin) {
   }
 }
 
+template <class Use>
+void Lane::for_each_block(int node, bool goes, Use&& use) const {
+  const int local = job_.groups.local().size();
+  const std::vector<Rank>& there = job_.groups.ranks_of(node);
+  if (goes) {
+    for (int place = 0; place < local; ++place) {
+      for (const Rank rank : there) use(place, rank, job_.counts.sent(place, rank));
+    }
+  } else {
+    for (const Rank rank : there) {
+      for (int place = 0; place < local; ++place) use(place, rank, job_.counts.expected(place, rank));
+    }
+  }
+}
+
 void Lane::add_table(int node, bool goes) {
   const std::size_t before = table_.size();
   const NodeGroups& groups = job_.groups;
   if (!job_.counts.even() && begin_ == 0 && groups.place() == 0 && node != groups.node()) {
-    const auto add = [&](Rank other, int place) {
-      table_.push_back(static_cast<Index>(goes ? job_.counts.sent(place, other)
-                                               : job_.counts.expected(place, other)));
-    };
-    // By sender, then by receiver, on both sides.
-    const int local = groups.local().size();
-    if (goes) {
-      for (int place = 0; place < local; ++place) {
-        for (const Rank rank : groups.ranks_of(node)) add(rank, place);
-      }
-    } else {
-      for (const Rank rank : groups.ranks_of(node)) {
-        for (int place = 0; place < local; ++place) add(rank, place);
-      }
-    }
+    for_each_block(node, goes, [&](int, Rank, Bytes block) {
+      table_.push_back(static_cast<Index>(block));
+    });
   }
   plan_.counts.push_back(static_cast<Index>((table_.size() - before) * sizeof(Index)));
 }
@@ -146,22 +153,10 @@ void Lane::add_blocks(int node, bool goes) {
     };
     std::vector<Piece> pieces;
     Bytes all = 0;
-    const auto add = [&](int place, Rank other) {
-      const Bytes block =
-          goes ? job_.counts.sent(place, other) : job_.counts.expected(place, other);
+    for_each_block(node, goes, [&](int place, Rank other, Bytes block) {
       pieces.push_back({place, other, job_.length(block, begin_)});
       all += pieces.back().size;
-    };
-    const int local = groups.local().size();
-    if (goes) {
-      for (int place = 0; place < local; ++place) {
-        for (const Rank rank : groups.ranks_of(node)) add(place, rank);
-      }
-    } else {
-      for (const Rank rank : groups.ranks_of(node)) {
-        for (int place = 0; place < local; ++place) add(place, rank);
-      }
-    }
+    });
     // Both sides know how much it is, and so how many lanes carry it.
     const int lanes = groups.lanes(all);
     const Block mine = groups.place() < lanes
@@ -249,11 +244,10 @@ class Hierarchical final : public NamedAlgorithm {
   std::string why_not(const Call& call) const override { return why_no_hierarchy(*call.comm); }
 
   Seconds cost(Bytes bytes, int ranks, const Network& net) const noexcept override {
-    constexpr double crowded = 1.05;
     const double n = static_cast<double>(bytes);
     const double elsewhere = 1 - static_cast<double>(net.per_node) / ranks;
     return Seconds(net.alpha + (net.nodes - 2) * net.overhead +
-                   crowded * net.per_node * elsewhere * n * net.beta +
+                   crowded_links * net.per_node * elsewhere * n * net.beta +
                    4 * net.per_node * net.node_alpha + 2 * n * net.node_beta);
   }
 
@@ -297,12 +291,7 @@ class Hierarchical final : public NamedAlgorithm {
     std::byte* stage = job.groups.stage(2 * half);
     staged.in = stage;
     staged.out = stage == nullptr ? nullptr : stage + half;
-    job.control->announce(announcement_on(staged), nullptr, 0);
-    if (!job.control->all_shared(true, true)) {
-      throw Error("all_to_all over " + job.call.comm->name(),
-                  "a rank of this node has no node-shared memory left for its stage",
-                  "free some, or choose an algorithm that sends messages");
-    }
+    announce_stage(*job.control, staged);
   }
 
   // `begin`: of the part, in every block.

@@ -130,6 +130,14 @@ Announcement announcement_on(const Call& call, NodePath path) {
   return mine;
 }
 
+void announce_stage(NodeControl& control, const Call& staged) {
+  control.announce(announcement_on(staged), nullptr, 0);
+  if (control.all_shared(true, true)) return;
+  throw Error(std::string(name_of(staged.operation)) + " over " + staged.comm->name(),
+              "a rank of this node has no node-shared memory left for its stage",
+              "free some, or choose an algorithm that sends messages");
+}
+
 namespace {
 
 // Where all ranks go after they have announced a call.

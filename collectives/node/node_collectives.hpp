@@ -30,6 +30,10 @@ std::string why_no_node_path(const Call& call);
 Announcement announcement_of(const Call& call, NodePath path = NodePath::any);
 Announcement announcement_on(const Call& call, NodePath path = NodePath::any);
 
+/// Announces `staged`, a call whose buffers are this rank's NodeGroups::stage(), null if it has none. Throws
+/// Error on all ranks of the node alike if one of them has none.
+void announce_stage(NodeControl& control, const Call& staged);
+
 /// What a rank announced as its input or output, as an address here.
 inline const void* input_of(const NodeControl& control, Rank rank) {
   return node_memory::address(control.of(rank).at.in);

@@ -37,10 +37,9 @@ double ring_seconds(Bytes bytes, const Network& net) {
 }
 
 double direct_seconds(Bytes bytes, const Network& net) {
-  constexpr double crowded = 1.05;  // as in all_reduce/direct.cpp
   const double n = static_cast<double>(bytes);
   const double share = static_cast<double>(net.nodes - 1) / net.nodes;
-  return net.alpha + (net.nodes - 2) * net.overhead + share * n * (crowded * net.beta + net.gamma);
+  return net.alpha + (net.nodes - 2) * net.overhead + share * n * (crowded_links * net.beta + net.gamma);
 }
 
 // What a rank gets of one part of the data; offsets in elements.
@@ -111,12 +110,7 @@ class Hierarchical final : public NamedAlgorithm {
                       static_cast<Bytes>(share.size) * element);
       }
     }
-    control.announce(announcement_on(staged), nullptr, 0);
-    if (!control.all_shared(true, true)) {
-      throw Error("reduce_scatter over " + call.comm->name(),
-                  "a rank of this node has no node-shared memory left for its stage",
-                  "free some, or choose an algorithm that sends messages");
-    }
+    announce_stage(control, staged);
     run_lane(staged, shares, groups, &control, true);
     control.meet();
     copy_elements(bytes_at(call.out, static_cast<Bytes>(mine.out) * element),
