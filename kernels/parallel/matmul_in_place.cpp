@@ -84,22 +84,23 @@ const float* dense_panel(Buffer<float>& room, Index rows, Index cols, const floa
   return room.data();
 }
 
-constexpr Index copied_depth = 1024;
-constexpr Index fewest_copied = 64;  // for which copies cost more than they bring
-
 // C = A·B + beta·C, panel by panel of the sum, from copies in private memory whose rows lie apart by no
 // power of two. Systems often give shared memory in small pages, where a product that walks down a column
-// needs a new one at each step. Products in bf16 make copies of their own.
+// needs a new one at each step: two ranks on one EPYC of Zen 5, n = 1024, from 0.78 of the speed of one process
+// with two threads to more than it. To sum C up in private memory, too, was slower: 4096 cubed 433, 455 and 416 ms
+// against 384, 423 and 379 in three pairs of runs. Products in bf16 make copies of their own.
 void multiply_panels(Index m, Index n, Index k, const float* a, Index lda, const float* b, Index ldb,
                      float beta, float* c, Index ldc, Precision precision) {
+  constexpr Index panel_depth = 1024;
   constexpr Index padding = 16;
-  if (precision == Precision::bf16 || m < fewest_copied || n < fewest_copied) {
+  constexpr Index few_rows = 64;  // for which copies cost more than they bring
+  if (precision == Precision::bf16 || m < few_rows || n < few_rows) {
     gemm(Trans::no, Trans::no, m, n, k, 1.0f, a, lda, b, ldb, beta, c, ldc, precision);
     return;
   }
   static thread_local Buffer<float> room_a, room_b;
-  for (Index begin = 0; begin < k; begin += copied_depth) {
-    const Index depth = std::min(copied_depth, k - begin);
+  for (Index begin = 0; begin < k; begin += panel_depth) {
+    const Index depth = std::min(panel_depth, k - begin);
     const Index ld_a = depth + padding, ld_b = n + padding;
     gemm(Trans::no, Trans::no, m, n, depth, 1.0f,
          dense_panel(room_a, m, depth, a + begin, lda, ld_a), ld_a,
@@ -107,35 +108,6 @@ void multiply_panels(Index m, Index n, Index k, const float* a, Index lda, const
          c, ldc, precision);
   }
 }
-
-// Where a part of C is summed up: each panel reads and writes all of it, which for the same reason is slow in
-// shared memory. Two processes of one core, 4096 cubed in panels of 1024: 417 ms there, 381 ms aside before
-// the copy, which takes a few; at 2048 and 1024 the difference is 1 to 2 %.
-class SumAside {
- public:
-  SumAside(Index rows, Index cols, float* c, Index ldc, bool worthwhile)
-      : rows_(rows), cols_(cols), c_(c), ldc_(ldc), aside_(worthwhile && rows * cols <= most) {
-    if (aside_ && room().size() < rows * ld()) room() = Buffer<float>(rows * ld());
-  }
-  float* data() const { return aside_ ? room().data() : c_; }
-  Index ld() const { return aside_ ? cols_ + 16 : ldc_; }
-  void finish() const {
-    for (Index row = 0; aside_ && row < rows_; ++row) {
-      std::copy_n(room().data() + row * ld(), cols_, c_ + row * ldc_);
-    }
-  }
-
- private:
-  static constexpr Index most = Index{1} << 25;  // 128 MiB
-  static Buffer<float>& room() {
-    static thread_local Buffer<float> memory;
-    return memory;
-  }
-  Index rows_, cols_;
-  float* c_;
-  Index ldc_;
-  bool aside_;
-};
 
 // `target` of C, a part of what `rank` holds.
 void multiply_rect(const Product& p, const Addresses& at, const Rect& target, Rank rank,
@@ -152,11 +124,6 @@ void multiply_rect(const Product& p, const Addresses& at, const Rect& target, Ra
   }
   for (const Block& rows : cut(p.a_at.row_blocks(), {target.rows})) {
     for (const Block& cols : cut(p.b_at.col_blocks(), {target.cols})) {
-      const bool panels = depths.size() > 1 || depths.front().size > copied_depth;
-      const SumAside sum(rows.size, cols.size, element(c, c_rect, rows.begin, cols.begin),
-                         c_rect.cols.size,
-                         precision != Precision::bf16 && panels &&
-                             std::min(rows.size, cols.size) >= fewest_copied);
       float beta = 0;
       for (const Block& depth : depths) {
         const Holders& a = holders_of(p.a_at, rows.begin, depth.begin);
@@ -168,10 +135,10 @@ void multiply_rect(const Product& p, const Addresses& at, const Rect& target, Ra
             a.rect.cols.size,
             element(at.b[static_cast<std::size_t>(b.source_for(me))], b.rect, depth.begin,
                     cols.begin),
-            b.rect.cols.size, beta, sum.data(), sum.ld(), precision);
+            b.rect.cols.size, beta, element(c, c_rect, rows.begin, cols.begin), c_rect.cols.size,
+            precision);
         beta = 1;
       }
-      sum.finish();
     }
   }
 }
