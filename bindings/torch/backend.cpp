@@ -79,6 +79,7 @@ TorchWork ProcessGroupShoal::broadcast(Tensors& tensors, const c10d::BroadcastOp
 
 TorchWork ProcessGroupShoal::allreduce(Tensors& tensors, const c10d::AllreduceOptions& options) {
   constexpr auto name = "allreduce";
+  if (tensors.size() == 1 && tensors[0].is_sparse()) return allreduce_of_sparse(tensors, options);
   const at::Tensor& tensor = only_one(name, tensors, true);
   const Element type = element_of(name, tensor);
   const Combine how = combine_of(name, options.reduceOp, type);

@@ -90,6 +90,7 @@ class ProcessGroupShoal : public Base {
     std::function<void()> after = nullptr;  // in the order of the body, but not the group's failure
   };
   TorchWork start(Call call);
+  TorchWork allreduce_of_sparse(Tensors& tensors, const c10d::AllreduceOptions& options);
   TorchWork start_message(Call call, bool sends, std::optional<Rank> partner, int tag);
 
   std::shared_ptr<Lane> lane_;
