@@ -2,6 +2,9 @@
 
 #include <algorithm>
 #include <chrono>
+#include <numeric>
+#include <random>
+#include <utility>
 
 #include <shoal/collectives/all_reduce.hpp>
 #include <shoal/collectives/barrier.hpp>
@@ -61,8 +64,14 @@ std::vector<double> interleaved_medians(const Communicator& comm,
   const auto repetitions = static_cast<std::size_t>(std::clamp(
       budget / std::max(round, 1e-9), static_cast<double>(fewest), double{most_repetitions}));
   std::vector<double> measured(repetitions * calls.size());
+  std::vector<std::size_t> order(calls.size());
+  std::iota(order.begin(), order.end(), std::size_t{0});
+  std::minstd_rand shuffler(1);
   for (std::size_t repetition = 0; repetition < repetitions; ++repetition) {
-    for (std::size_t i = 0; i < calls.size(); ++i) {
+    // In another order each time, the same on all ranks: what a call leaves behind (in caches, in what a shaped
+    // link has saved up or owes) then falls on all others alike.
+    for (std::size_t i = order.size(); i > 1; --i) std::swap(order[i - 1], order[shuffler() % i]);
+    for (const std::size_t i : order) {
       for (int before = 0; before < untimed; ++before) calls[i]();
       barrier(comm);
       measured[i * repetitions + repetition] = time_of(calls[i], times[i]);
