@@ -83,6 +83,7 @@ class Hierarchical final : public NamedAlgorithm {
     const std::vector<Rank> members = groups.lane(0);
     Plan plan;
     plan.counts.assign(call.counts.begin(), call.counts.end());
+    plan.around = true;
     const auto blocks_of = [&](int node, int peer) {
       std::vector<Leg> legs;
       for (const Rank rank : groups.ranks_of((node + nodes) % nodes)) legs.push_back({peer, rank, 1});

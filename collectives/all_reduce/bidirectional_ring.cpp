@@ -39,6 +39,7 @@ class BidirectionalRing final : public PlannedAllReduce {
     add_ring_all_gather(down, members, me, members, Direction::down);
     Plan plan;
     plan.counts = even_counts(count, 2 * members);
+    plan.around = true;
     for (std::size_t i = 0; i < up.rounds.size(); ++i) {
       plan.rounds.push_back(up.rounds[i]);
       plan.rounds.push_back(down.rounds[i]);

@@ -19,7 +19,7 @@ class Chain final : public NamedAlgorithm {
 
   Seconds cost(Bytes bytes, int ranks, const Network& net) const noexcept override {
     const double n = static_cast<double>(bytes);
-    const double segment = std::min(n, static_cast<double>(most_segment_bytes()));
+    const double segment = std::min(n, static_cast<double>(passed_segment_bytes()));
     return Seconds((ranks - 1) * (net.alpha + segment * net.beta) + n * net.beta);
   }
 

@@ -22,7 +22,7 @@ double binomial_seconds(Bytes bytes, const Network& net) {
 
 double chain_seconds(Bytes bytes, const Network& net) {
   const double n = static_cast<double>(bytes);
-  const double segment = std::min(n, static_cast<double>(most_segment_bytes()));
+  const double segment = std::min(n, static_cast<double>(passed_segment_bytes()));
   return (net.nodes - 1) * (net.alpha + segment * net.beta) + n * net.beta;
 }
 

@@ -22,8 +22,10 @@
 namespace shoal {
 namespace {
 
-// What fits MPI's eager message over TCP (64 KiB) with its header.
-constexpr Bytes largest_segment = 63 << 10;
+// What fits MPI's eager message over TCP (64 KiB) with its header, and is short enough to be passed on.
+constexpr Bytes largest_by_mpi = 63 << 10;
+// By connections of our own. Longer ones cost less in turns and headers, but leave the caches.
+constexpr Bytes largest_segment = 128 << 10;
 // Shorter segments cost more in messages than they hide.
 constexpr Bytes smallest_segment = 32 << 10;
 // A block in at least so many segments hides the way of a segment behind that of the others.
@@ -108,6 +110,7 @@ class Pipeline {
   void run();
 
  private:
+  bool by_connections() const;
   void cut(const Plan& plan);
   void schedule(const Round& round);
   Peer& peer_of(int member);
@@ -216,14 +219,27 @@ Pipeline::Pipeline(const Plan& plan, const Exchange& exchange)
   left_ += arrivals_.size();
 }
 
+// Whether all messages of all members take connections of our own: known to all alike.
+bool Pipeline::by_connections() const {
+  if (!connections_.usable()) return false;
+  std::vector<bool> taken(static_cast<std::size_t>(exchange_.comm->node_count()));
+  for (const Rank rank : exchange_.members) {
+    const auto node = static_cast<std::size_t>(exchange_.comm->node_of(rank));
+    if (taken[node]) return false;
+    taken[node] = true;
+  }
+  return true;
+}
+
 void Pipeline::cut(const Plan& plan) {
   Bytes longest = 0;
   for (const Index count : plan.counts) longest = std::max(longest, static_cast<Bytes>(count) * element_);
+  const Bytes most = by_connections() ? largest_segment : largest_by_mpi;
   const Bytes wanted =
       plan.segment_bytes > 0
-          ? std::min(plan.segment_bytes, largest_segment)
+          ? std::min(plan.segment_bytes, most)
           : std::clamp((longest + segments_a_block - 1) / segments_a_block, smallest_segment,
-                       largest_segment);
+                       plan.around ? most : largest_by_mpi);
   Index begin = 0;
   for (const Index count : plan.counts) {
     first_segment_.push_back(static_cast<int>(segments_.size()));
@@ -592,6 +608,7 @@ Pipeline::~Pipeline() {
 }  // namespace
 
 Bytes most_segment_bytes() noexcept { return largest_segment; }
+Bytes passed_segment_bytes() noexcept { return largest_by_mpi; }
 
 void run_plan(const Plan& plan, const Exchange& exchange) { Pipeline(plan, exchange).run(); }
 

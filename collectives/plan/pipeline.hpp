@@ -2,7 +2,7 @@
 // combined while the next ones are on the wire.
 //
 // Between nodes messages take the communicator's own connections (tcp/connections.hpp); within a node,
-// and where there are none, MPI. There a segment must be small enough for MPI's eager protocol over TCP
+// and where there are none, MPI. For MPI a segment must be small enough for MPI's eager protocol over TCP
 // (64 KiB): no rendezvous, whose answer would wait until the peer looks. Measured by MPI with 16 MiB over
 // four hosts at 1 Gbit/s: in blocks of 4 MiB 0.82 of the wire, in segments of 128 KiB 0.80, of 63 KiB
 // 0.93.
@@ -43,7 +43,8 @@ struct Exchange {
 /// done, over all members, the first in order of (round, segment) waits for none of the others.
 void run_plan(const Plan& plan, const Exchange& exchange);
 
-/// Largest message that a plan sends.
+/// Largest message that a plan sends; and that one sends that asks for nothing else, and is not around.
 Bytes most_segment_bytes() noexcept;
+Bytes passed_segment_bytes() noexcept;
 
 }  // namespace shoal

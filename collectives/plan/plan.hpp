@@ -34,6 +34,9 @@ struct Plan {
   /// Largest segment that blocks are cut into; 0: by the longest block, which must then be the same in
   /// the plans of all members. What is passed on wants short ones; what is not, the longest there are.
   Bytes segment_bytes = 0;
+  /// Blocks go around rings, so that every member has something to pass on all the time: without
+  /// segment_bytes they are cut into longer segments than what only some pass on. The same for all.
+  bool around = false;
   std::vector<Round> rounds;
 };
 

@@ -40,6 +40,7 @@ std::vector<int> factors_of(int n, int most) {
 void add_ring_reduce_scatter(Plan& plan, int members, int me, int first, Direction direction) {
   // In step s a member passes on what it has gathered of the block that ends at the member s + 1
   // before it, so that each block ends its way around at its owner.
+  plan.around = true;
   const Ring ring{members, me, direction};
   for (int step = 0; step < members - 1; ++step) {
     Round& round = plan.rounds.emplace_back();
@@ -50,6 +51,7 @@ void add_ring_reduce_scatter(Plan& plan, int members, int me, int first, Directi
 }
 
 void add_ring_all_gather(Plan& plan, int members, int me, int first, Direction direction) {
+  plan.around = true;
   const Ring ring{members, me, direction};
   for (int step = 0; step < members - 1; ++step) {
     Round& round = plan.rounds.emplace_back();

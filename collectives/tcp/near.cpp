@@ -6,7 +6,6 @@
 #include <netinet/in.h>
 #include <sys/socket.h>
 
-#include <algorithm>
 #include <cstddef>
 
 namespace shoal::tcp {
@@ -14,15 +13,14 @@ namespace {
 
 // 40 Gbit/s, about what one stream reaches. The kernel doubles what it is given.
 constexpr int bytes_a_microsecond = 5000;
-constexpr int least_bytes = 64 << 10;  // one segment of a plan
-constexpr int most_bytes = 192 << 10;  // systems allow 208 KiB without a privilege
-constexpr unsigned near_microseconds = most_bytes / bytes_a_microsecond;  // 39
+constexpr int buffer_bytes = 192 << 10;  // systems allow 208 KiB without a privilege
+constexpr unsigned near_microseconds = buffer_bytes / bytes_a_microsecond;  // 39
 
 }  // namespace
 
 int send_buffer_bytes(unsigned least_round_trip) noexcept {
   if (least_round_trip == 0 || least_round_trip > near_microseconds) return 0;
-  return std::max(least_bytes, static_cast<int>(least_round_trip) * bytes_a_microsecond);
+  return buffer_bytes;
 }
 
 bool bound_send_buffer(int socket) noexcept {

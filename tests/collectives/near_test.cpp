@@ -3,6 +3,7 @@
 
 #include <climits>
 
+#include <plan/pipeline.hpp>
 #include <tcp/near.hpp>
 
 namespace shoal::tcp {
@@ -20,23 +21,13 @@ TEST(SendBuffer, IsNotBoundedWhereThePeerIsFurtherThanTheBoundCovers) {
 }
 
 TEST(SendBuffer, HoldsASegmentAndWhatIsUnderWayWithinWhatSystemsAllow) {
-  int before = 0;
   for (unsigned round_trip = 1; round_trip <= furthest; ++round_trip) {
     const int bytes = send_buffer_bytes(round_trip);
     // 5000 bytes a microsecond are 40 Gbit/s.
     EXPECT_GE(bytes, static_cast<int>(round_trip) * 5000) << round_trip;
-    EXPECT_GE(bytes, 64 * kibi) << round_trip;
-    EXPECT_LE(bytes, 192 * kibi) << round_trip;
-    EXPECT_GE(bytes, before) << round_trip;  // further away never less
-    before = bytes;
+    EXPECT_GE(bytes, static_cast<int>(most_segment_bytes())) << round_trip;
+    EXPECT_LE(bytes, 208 * kibi) << round_trip;  // net.core.wmem_max, as kernels have it
   }
-}
-
-TEST(SendBuffer, IsNoLargerThanThat) {
-  EXPECT_EQ(send_buffer_bytes(1), 64 * kibi);
-  EXPECT_EQ(send_buffer_bytes(13), 64 * kibi);
-  EXPECT_EQ(send_buffer_bytes(14), 70000);
-  EXPECT_EQ(send_buffer_bytes(furthest), 195000);
 }
 
 }  // namespace
