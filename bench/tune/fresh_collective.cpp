@@ -2,7 +2,6 @@
 
 #include <algorithm>
 #include <chrono>
-#include <thread>
 #include <vector>
 
 #include <shoal/collectives/all_gather.hpp>
@@ -16,7 +15,12 @@
 
 namespace shoal::bench {
 
-void pause_between_nodes() { std::this_thread::sleep_for(std::chrono::milliseconds(20)); }
+// As a program that computes meanwhile: who has slept takes longer to send its first message.
+void pause_between_nodes() {
+  const auto end = std::chrono::steady_clock::now() + std::chrono::milliseconds(20);
+  while (std::chrono::steady_clock::now() < end) {
+  }
+}
 
 FreshCollective::FreshCollective(const Communicator& comm, Operation operation, Bytes bytes)
     : comm_(comm),
@@ -53,9 +57,11 @@ double FreshCollective::time(double budget) {
   constexpr int fewest = 5, most = 400;
   // Between nodes ranks leave a barrier as far apart as a short collective takes.
   constexpr double shortest_between_nodes = 2e-3;
+  // What is called in a row before the next pause must not use up what a slow link lets pass at once.
+  constexpr double most_in_a_row = 64 << 10;
   std::vector<double> times;
   int calls = 1;
-  const bool pauses = !comm_.on_one_node() && bytes() >= least_paused;
+  const bool pauses = !comm_.on_one_node();
   const auto once = [&] {
     write();
     if (pauses) pause_between_nodes();
@@ -68,14 +74,16 @@ double FreshCollective::time(double budget) {
   once();
   const auto begin = std::chrono::steady_clock::now();
   double round = once();
-  if (!comm_.on_one_node() && !pauses) {
+  if (pauses) {
     all_reduce(comm_, &round, &round, 1, DType::f64, ReduceOp::max);
+    const double most_calls = std::clamp(most_in_a_row / static_cast<double>(bytes()), 1.0, 50.0);
     calls = static_cast<int>(
-        std::clamp(shortest_between_nodes / std::max(round, 1e-9), 1.0, 50.0));
-    round *= calls;
+        std::clamp(shortest_between_nodes / std::max(round, 1e-9), 1.0, most_calls));
+    round *= calls - 1;
   } else {
-    round = std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count();
+    round = 0;
   }
+  round += std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count();
   all_reduce(comm_, &round, &round, 1, DType::f64, ReduceOp::max);
   const int count = static_cast<int>(
       std::clamp(budget / std::max(round, 1e-9), double{fewest}, double{most}));

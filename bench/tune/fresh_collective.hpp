@@ -7,9 +7,8 @@
 
 namespace shoal::bench {
 
-/// Before an exchange between nodes of this many bytes or more a program has computed for a while, in which
-/// a limited link, or a switch, has gained what it lets pass at once.
-inline constexpr Bytes least_paused = 32 << 10;
+/// Lets a limited link, or a switch, gain what it lets pass at once: what it takes when that is spent is
+/// priced apart (planning::Level::burst_bytes).
 void pause_between_nodes();
 
 /// A collective of fp32 sums in node-shared buffers; an all-reduce goes in place, as those of training
@@ -20,13 +19,14 @@ class FreshCollective {
   FreshCollective(const Communicator& comm, Operation operation, Bytes bytes);
   Bytes bytes() const noexcept { return static_cast<Bytes>(each_) * comm_.size() * sizeof(float); }
   /// Seconds of the slowest rank, the lower quartile of several calls (between nodes the median, since
-  /// there waiting is part of it): each rank writes its input, all meet, and then call. So often as
-  /// takes about `budget` seconds, 5 times at least. Collective.
+  /// there waiting is part of it): each rank writes its input, all meet, and then call; between nodes
+  /// after a pause. So often as takes about `budget` seconds, 5 times at least. Collective.
   double time(double budget);
+  /// One call, without writing and meeting before.
+  void run();
 
  private:
   void write();
-  void run();
 
   const Communicator& comm_;
   Operation operation_;

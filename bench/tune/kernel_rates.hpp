@@ -12,6 +12,9 @@
 
 namespace shoal::bench {
 
+/// How often kernel_rates() goes through all kernels: a figure gets so much less time in each pass.
+inline constexpr int rate_passes = 3;
+
 /// How finely.
 struct RateOptions {
   std::vector<std::string> types;  ///< of products: fp32, bf16

@@ -2,6 +2,9 @@
 
 #include <algorithm>
 #include <chrono>
+#include <iterator>
+#include <map>
+#include <string>
 #include <vector>
 
 #include <fmt/format.h>
@@ -13,6 +16,7 @@
 
 #include "timing.hpp"
 #include "tune/fresh_collective.hpp"
+#include "tune/kernel_rates.hpp"
 
 namespace shoal::bench {
 namespace {
@@ -36,6 +40,11 @@ std::vector<double> group_sizes(int ranks) {
   for (int size = 2; size < ranks; size *= 2) sizes.push_back(size);
   sizes.push_back(ranks);
   return sizes;
+}
+
+Operation operation_named(const std::string& name) {
+  return *std::find_if(std::begin(all_operations), std::end(all_operations),
+                       [&](Operation each) { return name == name_of(each); });
 }
 
 // Bytes that the formula of a collective in shared buffers counts for each byte of the call.
@@ -64,24 +73,83 @@ Communicator pair_of(const Communicator& world, bool& in) {
 }
 
 // Both send each other `bytes` and add them.
-double exchange_seconds(const Communicator& pair, double bytes, const Buffer<float>& data,
-                        double seconds) {
-  const auto count = static_cast<Index>(bytes / sizeof(float));
-  if (bytes < static_cast<double>(least_paused)) {
-    return FreshCollective(pair, Operation::all_reduce, static_cast<Bytes>(bytes)).time(seconds);
-  }
-  std::vector<double> times;
-  constexpr int rounds = 7;
-  for (int round = 0; round < rounds; ++round) {
+double exchange_seconds(const Communicator& pair, double bytes, double seconds) {
+  return FreshCollective(pair, Operation::all_reduce, static_cast<Bytes>(bytes)).time(seconds);
+}
+
+// What a link lets pass in the long run, and what more at first, after a rest.
+struct Flow {
+  double bytes_per_second = 0, burst = 0;
+};
+
+// Both send each other a mebibyte, one after the other: bytes over time are a line in the second half,
+// and where that meets the beginning is the burst.
+Flow measure_flow(const Communicator& pair) {
+  constexpr double piece = 1 << 20;
+  constexpr double least_seconds = 0.15;
+  constexpr int rounds = 5, least_pieces = 8, most_pieces = 128;
+  FreshCollective collective(pair, Operation::all_gather, static_cast<Bytes>(2 * piece));
+  const auto run = [&](int pieces) {
     pause_between_nodes();
     barrier(pair);
+    std::vector<double> times;
     const auto start = std::chrono::steady_clock::now();
-    all_reduce(pair, data.data(), data.data(), count, DType::f32, ReduceOp::max,
-               {"recursive_doubling"});
-    times.push_back(std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count());
+    for (int i = 0; i < pieces; ++i) {
+      collective.run();
+      times.push_back(
+          std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count());
+    }
+    return times;
+  };
+  double first = run(least_pieces).back() / least_pieces;
+  all_reduce(pair, &first, &first, 1, DType::f64, ReduceOp::max);
+  const int pieces = static_cast<int>(
+      std::clamp(least_seconds / std::max(first, 1e-9), double{least_pieces}, double{most_pieces}));
+  std::vector<double> rates, bursts;
+  for (int round = 0; round < rounds; ++round) {
+    const std::vector<double> times = run(pieces);
+    const int half = pieces / 2;
+    const double middle = times[static_cast<std::size_t>(half - 1)];
+    const double rate = piece * (pieces - half) / std::max(times.back() - middle, 1e-9);
+    rates.push_back(rate);
+    bursts.push_back(piece * half - rate * middle);
   }
-  all_reduce(pair, times.data(), times.data(), rounds, DType::f64, ReduceOp::max);
-  return median(times);
+  double both[2] = {median(rates), median(bursts)};
+  all_reduce(pair, both, both, 2, DType::f64, ReduceOp::min);
+  return {both[0], std::max(both[1], 0.0)};
+}
+
+// Every collective over 2, 4, 8, ... nodes, of ranks that have one place on their nodes in common, all
+// such groups at once: seconds a byte.
+std::map<std::string, Table> node_collectives(const Communicator& world, const LinkOptions& options) {
+  std::map<std::string, Table> tables;
+  const std::vector<double> groups = group_sizes(world.node_count());
+  std::vector<double> sizes = message_sizes(options.quick, 1 << 24);
+  int place = 0;
+  for (Rank rank = 0; rank < world.rank(); ++rank) {
+    place += world.node_of(rank) == world.node_of(world.rank());
+  }
+  const Communicator lane = world.split(place, world.rank(), "profile: a lane");
+  const double figure_seconds = options.quick ? 0.01 : 0.15;
+  for (const Operation operation : all_operations) {
+    if (operation == Operation::barrier) continue;
+    Table& table = tables[std::string(name_of(operation))] =
+        Table{{groups, sizes}, {}, 'A', options.source};
+    for (const double size : groups) {
+      const int nodes = static_cast<int>(size);
+      const Communicator group = lane.split(lane.rank() / nodes, lane.rank(), "profile: some nodes");
+      for (const double bytes : sizes) {
+        double seconds = 0;
+        barrier(world);
+        if (group.size() == nodes) {
+          seconds = FreshCollective(group, operation, static_cast<Bytes>(bytes)).time(figure_seconds);
+        }
+        all_reduce(world, &seconds, &seconds, 1, DType::f64, ReduceOp::max);
+        table.values.push_back(std::max(seconds / bytes, least_seconds_a_byte));
+      }
+    }
+  }
+  return tables;
 }
 
 struct Beside {
@@ -151,7 +219,7 @@ Level shared_memory_level(const Communicator& world, const LinkOptions& options)
   // Gradients of a large model are longer than what the caches of all cores hold.
   constexpr double longest = 1 << 29;
   if (!options.quick && most >= longest) sizes.push_back(longest);
-  const double budget = options.quick ? 0.01 : 0.1;
+  const double figure_seconds = options.quick ? 0.01 : 0.1 / rate_passes;
   Table flags{{groups}, {}, 'A', options.source};
   for (const Operation operation : all_operations) {
     if (operation == Operation::barrier) continue;
@@ -164,20 +232,44 @@ Level shared_memory_level(const Communicator& world, const LinkOptions& options)
     const bool whole = group.size() == ranks;
     double flag = whole ? flag_seconds(group) : 0;
     all_reduce(node, &flag, &flag, 1, DType::f64, ReduceOp::max);
+    std::map<std::string, std::vector<std::vector<double>>> of_passes;  // by size, then pass
+    std::vector<Operation> operations;
+    double quickest = 1;
+    for (const auto& [name, table] : level.measured) {
+      const Operation operation = operation_named(name);
+      of_passes[name].resize(sizes.size());
+      operations.push_back(operation);
+    }
+    // As with kernels the middle of some passes counts. The longest sizes take too long for more than one.
+    for (int pass = 0; pass < (options.quick ? 1 : rate_passes); ++pass) {
+      for (const Operation operation : operations) {
+        for (std::size_t i = 0; i < sizes.size(); ++i) {
+          constexpr double most_again = 1 << 24;
+          if (pass > 0 && sizes[i] > most_again) continue;
+          barrier(node);
+          double seconds = 0;
+          if (whole) {
+            seconds = FreshCollective(group, operation, static_cast<Bytes>(sizes[i])).time(figure_seconds);
+          }
+          all_reduce(node, &seconds, &seconds, 1, DType::f64, ReduceOp::max);
+          of_passes[std::string(name_of(operation))][i].push_back(seconds);
+        }
+      }
+    }
+    std::map<std::string, std::vector<double>> calls;
+    for (const auto& [name, all] : of_passes) {
+      for (const std::vector<double>& times : all) calls[name].push_back(median(times));
+      quickest = std::min(quickest, *std::min_element(calls[name].begin(), calls[name].end()));
+    }
+    // A barrier's flags may take longer than a whole short call, whose data travel with them: what a
+    // call takes beyond its flags has to stay above nothing, or there is nothing to go on between sizes.
+    flag = std::min(flag, quickest / 2 / (2 * ranks));
     flags.values.push_back(std::max(flag, least_flag));
     for (auto& [name, table] : level.measured) {
-      Operation operation = Operation::all_reduce;
-      for (const Operation each_operation : all_operations) {
-        if (name == name_of(each_operation)) operation = each_operation;
-      }
-      for (const double bytes : sizes) {
-        barrier(node);
-        double seconds = 0;
-        if (whole) seconds = FreshCollective(group, operation, static_cast<Bytes>(bytes)).time(budget);
-        all_reduce(node, &seconds, &seconds, 1, DType::f64, ReduceOp::max);
-        const double moved = counted_bytes(operation, static_cast<Bytes>(bytes), ranks);
-        table.values.push_back(
-            std::max((seconds - 2 * ranks * flags.values.back()) / moved, least_seconds_a_byte));
+      for (std::size_t i = 0; i < sizes.size(); ++i) {
+        const double moved = counted_bytes(operation_named(name), static_cast<Bytes>(sizes[i]), ranks);
+        table.values.push_back(std::max(
+            (calls.at(name)[i] - 2 * ranks * flags.values.back()) / moved, least_seconds_a_byte));
       }
     }
   }
@@ -199,30 +291,41 @@ Level link_level(const Sampler& sampler, double gamma, const LinkOptions& option
   const Communicator pair = pair_of(world, in);
   const std::vector<double> sizes = message_sizes(options.quick, 1 << 25);
   std::vector<double> seconds(sizes.size() + 1, 0.0);
+  double flow[2] = {0, 0};
   if (in) {
-    const Buffer<float> data(static_cast<Index>(sizes.back() / sizeof(float)));
-    constexpr double shortest = 8;
-    seconds[0] = exchange_seconds(pair, shortest, data, 0.3);
+    constexpr double shortest = 8, figure_seconds = 0.3;
+    seconds[0] = exchange_seconds(pair, shortest, figure_seconds);
     for (std::size_t i = 0; i < sizes.size(); ++i) {
-      seconds[i + 1] = exchange_seconds(pair, sizes[i], data, 0.3);
+      seconds[i + 1] = exchange_seconds(pair, sizes[i], figure_seconds);
     }
+    const Flow measured = measure_flow(pair);
+    flow[0] = measured.bytes_per_second;
+    flow[1] = measured.burst;
   }
   all_reduce(world, seconds.data(), seconds.data(), static_cast<Index>(seconds.size()), DType::f64,
              ReduceOp::max);
+  all_reduce(world, flow, flow, 2, DType::f64, ReduceOp::max);
   Table messages{{sizes}, {}, 'A', options.source};
   for (std::size_t i = 0; i < sizes.size(); ++i) {
     messages.values.push_back(
         std::max((seconds[i + 1] - seconds[0]) / sizes[i] - gamma, least_seconds_a_byte));
   }
   const Beside beside = measure_beside(sampler);
+  // No link carries less in the long run than a message has taken of it.
+  const double long_message = 1 / messages.values.back();
+  const bool message_is_quicker =
+      sizes.back() > 2 * flow[1] && (sizes.back() - flow[1]) / sizes.back() * long_message > flow[0];
+  const double rate = message_is_quicker ? (sizes.back() - flow[1]) / sizes.back() * long_message : flow[0];
   level.latency = {std::max(seconds[0], 1e-9), 'A', options.source + ": 8 bytes to and fro"};
-  level.bandwidth = {1 / messages.values.back(), 'A', options.source + ": the longest message"};
+  level.bandwidth = {rate, 'A', options.source + ": messages one after the other"};
   level.efficiency = {1, 'D', "as measured"};
   level.overhead = {seconds[0] / 2, 'E', "half of the latency: both ends work as long"};
+  level.burst_bytes = Figure{flow[1], 'A', options.source + ": what passes at first, beyond the rate"};
   level.beside_slowdown =
       Figure{beside.slowdown, 'A', options.source + ": an all-reduce of 8 MiB beside products"};
   level.beside_cost =
       Figure{beside.cost, 'A', options.source + ": products beside an all-reduce of 8 MiB"};
+  level.measured = node_collectives(world, options);
   level.measured["message"] = std::move(messages);
   return level;
 }

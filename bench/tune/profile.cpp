@@ -89,7 +89,7 @@ void set_headlines(Device& device, const Sampler& sampler, const std::string& so
 Cluster profile(const Communicator& world, const ProfileOptions& options) {
   const int each = ranks_a_node(world);
   const std::string source = source_text(world, each);
-  const Sampler sampler(world, options.quick ? 0.002 : options.seconds_a_point);
+  const Sampler sampler(world, options.quick ? 0.002 : options.seconds_a_point / rate_passes);
   const auto step = [&](const std::string& what) {
     if (options.progress && world.rank() == 0) options.progress(what);
   };

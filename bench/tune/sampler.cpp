@@ -61,7 +61,7 @@ double Sampler::time(const std::function<void()>& call) const {
   std::vector<double> times;
   const auto start = SampleClock::now();
   double spent = 0;
-  constexpr int fewest = 7, most_samples = 20000;
+  constexpr int fewest = 4, most_samples = 20000;
   do {
     call();
     const double now = since(start);

@@ -50,9 +50,12 @@ Network Prices::network_for(Operation operation, double bytes, int level, int me
     if (found != measured.end()) figure = found->second.at(where);
   };
   const double ranks = members;
-  take("flag", net.node_alpha, {ranks});
-  take(std::string(name_of(operation)), net.node_beta, {ranks, bytes});
-  take("message", net.beta, {bytes});
+  if (cluster_.levels[static_cast<std::size_t>(level)].kind == Level::Kind::shared_memory) {
+    take("flag", net.node_alpha, {ranks});
+    take(std::string(name_of(operation)), net.node_beta, {ranks, bytes});
+  } else {
+    take("message", net.beta, {bytes});
+  }
   return net;
 }
 
@@ -96,6 +99,11 @@ double Prices::all_at_once(double bytes, int members, int level) const {
 
 double Prices::flat(Operation operation, double bytes, int members, int level) const {
   if (members <= 1) return 0;
+  const Level& at = cluster_.levels[static_cast<std::size_t>(level)];
+  const auto measured = at.measured.find(std::string(name_of(operation)));
+  if (at.kind == Level::Kind::links && measured != at.measured.end()) {
+    return bytes * measured->second.at({static_cast<double>(members), bytes});
+  }
   const Network net = network_for(operation, bytes, level, members);
   const Algorithm* best = algorithm(operation, bytes, members, level);
   double seconds = best->cost(whole_bytes(bytes), members, net).count();
@@ -155,24 +163,61 @@ double Prices::by_levels(Operation operation, double bytes, const std::vector<in
   }
 }
 
+const Prices::Known& Prices::known(Operation operation, double bytes, Group group) const {
+  const auto [found, is_new] =
+      known_.try_emplace(std::make_tuple(operation, bytes, group.size, group.stride));
+  Known& all = found->second;
+  if (!is_new) return all;
+  const std::vector<int> counts = spread(group);
+  for (std::size_t i = 0; i < counts.size(); ++i) {
+    if (counts[i] > 1) all.level = static_cast<int>(i);
+  }
+  all.seconds = by_levels(operation, bytes, counts, 0);
+  const Level& outer = cluster_.levels[static_cast<std::size_t>(all.level)];
+  if (outer.kind == Level::Kind::shared_memory) return all;
+  const double domains = counts[static_cast<std::size_t>(all.level)];
+  const double here = group.size / domains;
+  double of_a_group = bytes;
+  switch (operation) {
+    case Operation::all_reduce: of_a_group *= 2 * (domains - 1) / domains; break;
+    case Operation::reduce_scatter:
+    case Operation::all_gather: of_a_group *= (domains - 1) / domains; break;
+    case Operation::all_to_all: of_a_group *= here * (domains - 1) / domains; break;
+    default: break;
+  }
+  all.link_bytes = of_a_group * std::max(1.0, outer.shared_by / here);
+  return all;
+}
+
+double Prices::collective_after(Operation operation, double bytes, Group group,
+                                double credit) const {
+  if (group.size <= 1 || bytes <= 0) return 0;
+  const Known& all = known(operation, bytes, group);
+  const Level& outer = cluster_.levels[static_cast<std::size_t>(all.level)];
+  if (!outer.burst_bytes || all.link_bytes <= credit) return all.seconds;
+  const double rate = outer.bandwidth * outer.efficiency;
+  return std::max(all.seconds, outer.latency + (all.link_bytes - credit) / rate);
+}
+
 double Prices::collective(Operation operation, double bytes, Group group, int* level) const {
   if (level != nullptr) *level = 0;
   if (group.size <= 1 || bytes <= 0) return 0;
-  const auto key = std::make_tuple(operation, bytes, group.size, group.stride);
-  const auto found = known_.find(key);
-  if (found != known_.end()) {
-    if (level != nullptr) *level = found->second.second;
-    return found->second.first;
-  }
+  if (level != nullptr) *level = known(operation, bytes, group).level;
+  return collective_after(operation, bytes, group, credit(group));
+}
+
+double Prices::credit(Group group) const {
   const std::vector<int> counts = spread(group);
-  int outermost = 0;
+  double credit = 0;
   for (std::size_t i = 0; i < counts.size(); ++i) {
-    if (counts[i] > 1) outermost = static_cast<int>(i);
+    const std::optional<Figure>& burst = cluster_.levels[i].burst_bytes;
+    if (counts[i] > 1) credit = burst ? burst->value : 0;
   }
-  const double seconds = by_levels(operation, bytes, counts, 0);
-  known_[key] = {seconds, outermost};
-  if (level != nullptr) *level = outermost;
-  return seconds;
+  return credit;
+}
+
+double Prices::link_bytes(Operation operation, double bytes, Group group) const {
+  return group.size <= 1 || bytes <= 0 ? 0 : known(operation, bytes, group).link_bytes;
 }
 
 double Prices::message(double bytes, int distance, int* level) const {

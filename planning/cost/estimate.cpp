@@ -6,7 +6,6 @@
 #include <shoal/planning/estimate.hpp>
 #include <shoal/runtime/error.hpp>
 
-#include "cost/gpt_step.hpp"
 #include "cost/tally.hpp"
 
 namespace shoal::planning {
@@ -106,24 +105,17 @@ std::string Layout::text() const {
   return text;
 }
 
-Passes tally(const std::vector<LayerOp>& ops, Recompute recompute) {
-  Passes passes;
+Tally tally(const std::vector<LayerOp>& ops) {
+  Tally sum;
   for (const LayerOp& op : ops) {
-    const auto add = [&](Tally& to, double times) {
-      if (op.kind == LayerOp::Kind::product) to.products += op.seconds * times;
-      if (op.kind == LayerOp::Kind::stream) to.streams += op.seconds * times;
-      if (op.kind == LayerOp::Kind::exchange) {
-        to.exchange[static_cast<std::size_t>(op.level)] += op.seconds * times;
-      }
-      to.flops += op.flops * times;
-    };
-    add(passes.forward, 1);
-    add(passes.backward, op.backward);
-    if (recompute == Recompute::full || (recompute == Recompute::selective && op.core)) {
-      add(passes.again, 1);
+    if (op.kind == LayerOp::Kind::product) sum.products += op.seconds;
+    if (op.kind == LayerOp::Kind::stream) sum.streams += op.seconds;
+    if (op.kind == LayerOp::Kind::exchange) {
+      sum.exchange[static_cast<std::size_t>(op.level)] += op.seconds;
     }
+    sum.flops += op.flops;
   }
-  return passes;
+  return sum;
 }
 
 double expert_share(const Model& model) {
@@ -184,6 +176,7 @@ void explain_ops(const char* what, const std::vector<LayerOp>& ops, const Prices
     if (!(op.seconds > 0)) continue;
     std::string line =
         fmt::format("  {:<24} {:<8}{:>9.3g} us", op.name, kind_text(op.kind), op.seconds * 1e6);
+    if (!op.extents.empty()) line += "  " + op.extents;
     if (op.flops > 0) line += fmt::format("  {:.3g} GFLOP", op.flops * 1e-9);
     if (op.bytes > 0) line += fmt::format("  {:.3g} MB", op.bytes * 1e-6);
     if (op.kind == LayerOp::Kind::exchange) {
@@ -222,9 +215,7 @@ Estimate estimate(const Model& model, const Software& software, const Prices& pr
     if (!explain) return out;
   }
   out.flops = model_flops(model, workload);
-  if (training && is_measured_step(model, software, cluster.device, layout)) {
-    estimate_measured_step(model, prices, workload, out, explain);
-  } else if (training) {
+  if (training) {
     estimate_training(model, software, prices, workload, out, explain);
   } else {
     estimate_inference(model, software, prices, workload, out, explain);

@@ -45,7 +45,7 @@ void estimate_inference(const Model& model, const Software& software, const Pric
     if (share <= 0) return;
     work.expert_layer = expert_layer;
     const std::vector<LayerOp> ops = layer_ops(model, software, prices, layout, work);
-    layer.add(tally(ops, Recompute::none).forward, share);
+    layer.add(tally(ops), share);
     if (explain) {
       explain_ops(expert_layer ? "A layer with experts, on one rank:" : "A layer, on one rank:",
                   ops, prices, out);
@@ -55,7 +55,7 @@ void estimate_inference(const Model& model, const Software& software, const Pric
   add_layers(true, moe);
   const std::vector<LayerOp> head_list =
       head_ops(model, software, prices, layout, work, work.sequences);
-  const Tally head = tally(head_list, Recompute::none).forward;
+  const Tally head = tally(head_list);
   if (explain) explain_ops("The logits:", head_list, prices, out);
 
   const double layers = static_cast<double>(model.layers);

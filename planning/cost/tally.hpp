@@ -27,14 +27,8 @@ struct Tally {
   }
 };
 
-/// Forward pass, backward pass without recomputation, and what recomputing adds to it.
-struct Passes {
-  Tally forward, backward, again;
-};
-
-/// Of the operations of a layer or head.
-Passes tally(const std::vector<LayerOp>& ops, Recompute recompute);
-
+/// Of operations in a row, each as often as it stands there.
+Tally tally(const std::vector<LayerOp>& ops);
 /// Bandwidth-free share of work that is experts': layers of each form, in one stage's worth.
 double expert_share(const Model& model);
 

@@ -9,6 +9,9 @@
 
 #include <fmt/format.h>
 
+#include "cost/gpt_gradients.hpp"
+#include "cost/link_credit.hpp"
+#include "cost/pieces.hpp"
 #include "cost/tally.hpp"
 
 namespace shoal::planning {
@@ -58,63 +61,85 @@ Replicas replicas_of(const Model& model, const Software& software, const Prices&
   return out;
 }
 
+// Parameters of a rank of a stage.
+double stage_weights(const Model& model, const Layout& layout, Index layers, bool last) {
+  const double moe = expert_share(model);
+  const double each = moe * model.layer_parameters(true, false) +
+                      (1 - moe) * model.layer_parameters(false, false);
+  double ends = last ? model.head_parameters() : 0;
+  // A tied embedding is on the last stage.
+  if (layout.pp == 1 || (last && model.tied)) ends += model.embedding_parameters();
+  return (static_cast<double>(layers) * each + ends) / layout.tp;
+}
+
+Tally average_of(const LayerPieces& dense, const LayerPieces& expert, double moe,
+                 std::vector<LayerOp> LayerPieces::*pass) {
+  Tally sum;
+  sum.add(tally(dense.*pass), 1 - moe);
+  sum.add(tally(expert.*pass), moe);
+  return sum;
+}
+
 }  // namespace
 
 void estimate_training(const Model& model, const Software& software, const Prices& prices,
                        const Workload& workload, Estimate& out, bool explain) {
   const Layout& layout = out.layout;
   const Cluster& cluster = prices.cluster();
-  const Device& device = cluster.device;
   const double m =
       static_cast<double>(workload.batch) / static_cast<double>(layout.dp * layout.micro_batch);
   const double p = layout.pp, v = layout.interleave;
-
-  LayerWork work;
-  work.sequences = static_cast<double>(layout.micro_batch);
-  work.tokens = static_cast<double>(workload.sequence);
-  work.type = workload.type;
-  work.weight_bytes = workload.type == "fp32" ? 4 : 2;
-  const double rows = work.sequences * work.tokens;
+  const double rows = static_cast<double>(layout.micro_batch * workload.sequence);
   const double moe = expert_share(model);
-  Passes layer;
-  const auto add_layers = [&](bool expert_layer, double share) {
-    if (share <= 0) return;
-    work.expert_layer = expert_layer;
-    const std::vector<LayerOp> ops = layer_ops(model, software, prices, layout, work);
-    const Passes passes = tally(ops, layout.recompute);
-    layer.forward.add(passes.forward, share);
-    layer.backward.add(passes.backward, share);
-    layer.again.add(passes.again, share);
-    if (explain) {
-      explain_ops(expert_layer ? "A layer with experts, forward, one micro-batch on one rank:"
-                               : "A layer, forward, one micro-batch on one rank:",
-                  ops, prices, out);
+  const StepPieces pieces =
+      step_pieces(model, software, prices, workload, layout, out.memory.total());
+  if (explain) {
+    const auto tell = [&](const char* what, const std::vector<LayerOp>& ops) {
+      if (!ops.empty()) explain_ops(what, ops, prices, out);
+    };
+    tell("The embedding, forward:", pieces.begin);
+    tell("A layer, forward, one micro-batch on one rank:", pieces.dense.forward);
+    tell("A layer with experts, forward, one micro-batch on one rank:", pieces.expert.forward);
+    if (pieces.measured) {
+      tell("A layer, backward:", pieces.dense.backward);
+      tell("A layer, made again:", pieces.dense.again);
     }
+    tell("The output layer and the loss, both passes:", pieces.head);
+    tell("The embedding, backward:", pieces.begin_backward);
+  }
+  const auto of_layers = [&](std::vector<LayerOp> LayerPieces::*pass) {
+    return average_of(pieces.dense, pieces.expert, moe, pass);
   };
-  add_layers(false, 1 - moe);
-  add_layers(true, moe);
-  const std::vector<LayerOp> head_list = head_ops(model, software, prices, layout, work, rows);
-  const Passes head = tally(head_list, Recompute::none);
-  if (explain) explain_ops("The output layer and the loss:", head_list, prices, out);
+  const Tally forward = of_layers(&LayerPieces::forward);
+  const Tally backward = of_layers(&LayerPieces::backward);
+  const Tally again = of_layers(&LayerPieces::again);
+  Tally per_layer = forward;
+  per_layer.add(backward, 1);
+  per_layer.add(again, 1);
+  Tally begin = tally(pieces.begin);
+  begin.add(tally(pieces.begin_backward), 1);
+  const Tally head = tally(pieces.head);
 
-  Tally per_layer = layer.forward;
-  per_layer.add(layer.backward, 1);
-  per_layer.add(layer.again, 1);
-  Tally ends = head.forward;
-  ends.add(head.backward, 1);
-
-  const double layers = static_cast<double>(model.layers);
-  // The fullest stage sets the pace; the last one has the output layer as well.
-  const double fullest = std::ceil(layers / p);
-  const double last =
-      layers - fullest * (p - 1) > 0 ? layers - fullest * (p - 1) : std::floor(layers / p);
-  const double pace =
-      p == 1 ? layers * per_layer.total() + ends.total()
-             : std::max(fullest * per_layer.total(), last * per_layer.total() + ends.total());
+  // The stage with the most work sets the pace; the last one has the output layer as well.
+  const std::vector<Index> layers = layers_of_stages(model, software, workload, layout);
+  double pace = 0;
   Tally busy;  // an average stage
-  busy.add(per_layer, m * layers / p);
-  busy.add(ends, m / p);
+  std::size_t slowest = 0;
+  for (std::size_t stage = 0; stage < layers.size(); ++stage) {
+    Tally own;
+    own.add(per_layer, static_cast<double>(layers[stage]));
+    // The trainer keeps what the last layer has made.
+    if (pieces.measured && p == 1) own.add(again, -1);
+    if (stage == 0) own.add(begin, 1);
+    if (stage + 1 == layers.size()) own.add(head, 1);
+    if (own.total() > pace) slowest = stage;
+    pace = std::max(pace, own.total());
+    busy.add(own, m / p);
+  }
   const double even = busy.total() / m;
+  const std::vector<double> unrested =
+      seconds_without_rest(prices, layout, pieces, static_cast<int>(m), layers[slowest]);
+  for (std::size_t i = 0; i < unrested.size(); ++i) busy.exchange[i] += unrested[i];
 
   std::vector<Cause> rest;
   const double idle = (p - 1) / v * even + m * (pace - even);
@@ -123,29 +148,62 @@ void estimate_training(const Model& model, const Software& software, const Price
   if (layout.pp > 1) {
     // Each rank of tp sends its part of the rows, and they gather them (Narayanan et al.
     // 2021, 4.1).
-    const double bytes = rows * static_cast<double>(model.width) * work.weight_bytes;
+    const double number_bytes = pieces.measured || workload.type == "fp32" ? 4 : 2;
+    const double bytes = rows * static_cast<double>(model.width) * number_bytes;
     int level = 0;
     const double hop = prices.message(bytes / layout.tp, layout.dp * layout.tp, &level) +
                        software.call_seconds +
                        (layout.sequence_parallel
                             ? 0
                             : prices.collective(Operation::all_gather, bytes, {layout.tp, 1}));
-    hops = 2 * hop * (m * v + p - 1);
+    // This runtime sends beside the computation: filling and draining wait for every hop, and then
+    // a micro-step for one, since of two neighbours each waits for what the other has just begun.
+    hops = pieces.measured ? hop * (2 * (p - 1) + m - 1) : 2 * hop * (m * v + p - 1);
     rest.push_back({cluster.levels[static_cast<std::size_t>(level)].name, hops});
   }
 
-  const Replicas replicas = replicas_of(model, software, prices, layout, m);
-  // Beside the backward pass of the last micro-step; ZeRO-3 has all passes.
-  const double backward = layers / p * (layer.backward.total() + layer.again.total());
-  const double beside = layout.zero >= 3 ? m * even : backward;
-  const double exposed = std::max(replicas.seconds - software.gradient_overlap * beside,
-                                  (1 - software.gradient_overlap) * replicas.seconds);
-  rest.push_back({cluster.levels[static_cast<std::size_t>(replicas.level)].name, exposed});
+  const double most_weights =
+      pieces.measured ? stage_weights(model, layout, layers[slowest], slowest + 1 == layers.size())
+                      : rank_parameters(model, layout);
+  double summing = 0, exposed = 0;
+  if (pieces.measured && layout.dp > 1) {
+    BackwardPass pass;
+    pass.layers = layers[slowest];
+    pass.weights = most_weights;
+    pass.layer_seconds = backward.total();
+    pass.again_seconds = again.total();
+    pass.embedding_seconds = slowest == 0 ? tally(pieces.begin_backward).total() : 0;
+    pass.has_embedding = slowest + 1 == layers.size();
+    pass.gradients_wait = pieces.gradients_wait;
+    const GradientSum sum = gpt_gradients(model, prices, workload, layout, pass);
+    exposed = summing = sum.seconds;
+    int level = sum.level;
+    if (explain) out.steps.push_back(sum.text);
+    if (layout.zero >= 1) {
+      exposed += prices.collective(Operation::all_gather, software.weight_bytes * most_weights,
+                                   {layout.dp, layout.tp}, &level);
+    }
+    rest.push_back({cluster.levels[static_cast<std::size_t>(level)].name, exposed});
+  } else if (!pieces.measured) {
+    const Replicas replicas = replicas_of(model, software, prices, layout, m);
+    // Beside the backward pass of the last micro-step; ZeRO-3 has all passes.
+    const double passing =
+        static_cast<double>(model.layers) / p * (backward.total() + again.total());
+    const double beside = layout.zero >= 3 ? m * even : passing;
+    summing = replicas.seconds;
+    exposed = std::max(replicas.seconds - software.gradient_overlap * beside,
+                       (1 - software.gradient_overlap) * replicas.seconds);
+    rest.push_back({cluster.levels[static_cast<std::size_t>(replicas.level)].name, exposed});
+  }
 
-  const double weights = rank_parameters(model, layout) / (layout.zero >= 1 ? layout.dp : 1);
-  const double update =
-      weights * software.optimizer_traffic / (device.memory_bandwidth * device.memory_efficiency);
-  rest.push_back({"optimizer", update});
+  const std::vector<LayerOp> update =
+      update_pieces(model, software, prices, workload, layout, most_weights);
+  if (explain && pieces.measured) explain_ops("After the passes:", update, prices, out);
+  for (const LayerOp& op : update) {
+    const bool travels = op.kind == LayerOp::Kind::exchange;
+    rest.push_back(
+        {travels ? cluster.levels[static_cast<std::size_t>(op.level)].name : "optimizer", op.seconds});
+  }
   set_causes(cluster, busy, rest, out);
   out.tokens_per_second =
       static_cast<double>(workload.batch) * static_cast<double>(workload.sequence) / out.seconds;
@@ -156,17 +214,25 @@ void estimate_training(const Model& model, const Software& software, const Price
       fmt::format("  m = {:.0f} micro-steps of {} x {} tokens in each of {} replicas", m,
                   layout.micro_batch, workload.sequence, layout.dp));
   out.steps.push_back(fmt::format("  layer: forward {:.4g} ms, backward {:.4g} ms, again {:.4g} ms",
-                                  layer.forward.total() * 1e3, layer.backward.total() * 1e3,
-                                  layer.again.total() * 1e3));
+                                  forward.total() * 1e3, backward.total() * 1e3,
+                                  again.total() * 1e3));
   out.steps.push_back(fmt::format(
       "  stage: {:.4g} ms a micro-step on average, the slowest {:.4g} ms", even * 1e3, pace * 1e3));
   out.steps.push_back(fmt::format("  bubble: (p-1)/v x {:.4g} ms + m x {:.4g} ms = {:.4g} ms",
                                   even * 1e3, (pace - even) * 1e3, idle * 1e3));
   out.steps.push_back(fmt::format("  between stages: {:.4g} ms", hops * 1e3));
+  double waits = 0;
+  for (const double each : unrested) waits += each;
+  if (waits > 0) {
+    out.steps.push_back(
+        fmt::format("  exchanges that follow each other too closely for what links let pass at once: "
+                    "{:.4g} ms more",
+                    waits * 1e3));
+  }
   out.steps.push_back(fmt::format("  gradients: {:.4g} ms over {} replicas, {:.4g} ms not hidden",
-                                  replicas.seconds * 1e3, layout.dp, exposed * 1e3));
-  out.steps.push_back(
-      fmt::format("  update of {:.4g} M weights: {:.4g} ms", weights * 1e-6, update * 1e3));
+                                  summing * 1e3, layout.dp, exposed * 1e3));
+  out.steps.push_back(fmt::format("  update of {:.4g} M weights: {:.4g} ms", most_weights * 1e-6,
+                                  tally(update).total() * 1e3));
   out.steps.push_back(fmt::format("  together {:.5g} ms", out.seconds * 1e3));
 }
 

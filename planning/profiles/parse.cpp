@@ -110,6 +110,7 @@ Level parse_level(const ProfileJson& json, const std::string& where) {
   level.measured = parse_tables(fields, where + ", level " + level.name, axes_of_link);
   level.beside_slowdown = fields.figure_if("beside_slowdown", 0.1, 1e3);
   level.beside_cost = fields.figure_if("beside_cost", 0, 1e3);
+  level.burst_bytes = fields.figure_if("burst_bytes", 0, 1e12);
   fields.finish();
   return level;
 }

@@ -55,6 +55,7 @@ ProfileJson json_of_level(const Level& level) {
   json["full_duplex"] = level.full_duplex;
   put(json, "beside_slowdown", level.beside_slowdown);
   put(json, "beside_cost", level.beside_cost);
+  put(json, "burst_bytes", level.burst_bytes);
   put(json, level.measured);
   return json;
 }

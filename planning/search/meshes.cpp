@@ -8,8 +8,7 @@
 namespace shoal::planning {
 namespace {
 
-// Not the stages of a pipeline: their steps are not priced kernel by kernel yet.
-constexpr std::string_view priced_axes[] = {"dp", "tp"};
+constexpr std::string_view priced_axes[] = {"pp", "dp", "tp"};
 
 // All ways to write `ranks` as a product over the axes from `axis` on.
 void divide(std::size_t axis, int ranks, MeshShape& mesh, std::vector<MeshShape>& all) {
@@ -78,6 +77,10 @@ std::vector<PricedMesh> price_meshes(const models::TrainOptions& options, const 
   for (const std::string_view axis : priced_axes) shape.axes.push_back({std::string(axis), 1});
   std::vector<MeshShape> all;
   divide(0, ranks, shape, all);
+  // One stage is none.
+  for (MeshShape& mesh : all) {
+    std::erase_if(mesh.axes, [](const auto& axis) { return axis.name == "pp" && axis.size == 1; });
+  }
   const Model model = model_of(options.model);
   const Prices prices(cluster);
   std::vector<PricedMesh> priced;

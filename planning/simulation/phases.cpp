@@ -47,6 +47,12 @@ void Phases::add(std::vector<Phase>& phases, Operation operation, double bytes, 
   Phase& phase = phases.emplace_back();
   phase.group = group;
   phase.level = level;
+  // What was measured as a whole is played as a whole.
+  const Level& at = prices_.cluster().levels[static_cast<std::size_t>(level)];
+  if (at.measured.count(std::string(name_of(operation))) > 0) {
+    phase.meet_seconds = prices_.at_level(operation, bytes, group.size, level);
+    return;
+  }
   const Algorithm* algorithm = prices_.algorithm(operation, bytes, group.size, level);
   const Network net = prices_.network(level, group.size);
   const auto whole = static_cast<Bytes>(std::llround(bytes));

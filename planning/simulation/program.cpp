@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cmath>
 
+#include "cost/pieces.hpp"
 #include "cost/tally.hpp"
 
 namespace shoal::planning {
@@ -11,50 +12,20 @@ namespace {
 class StageWriter {
  public:
   StageWriter(const Model& model, const Software& software, const Prices& prices,
-              const Workload& workload, const Layout& layout, int stage)
+              const Workload& workload, const Layout& layout, double footprint, int stage)
       : model_(model),
         software_(software),
         prices_(prices),
         workload_(workload),
         layout_(layout),
         stage_(stage) {
-    const int fullest = static_cast<int>((model.layers + layout.pp - 1) / layout.pp);
-    first_layer_ = std::min<Index>(static_cast<Index>(stage) * fullest, model.layers);
-    end_layer_ = std::min<Index>(first_layer_ + fullest, model.layers);
+    const std::vector<Index> layers = layers_of_stages(model, software, workload, layout);
+    for (int before = 0; before < stage; ++before) {
+      first_layer_ += layers[static_cast<std::size_t>(before)];
+    }
+    end_layer_ = first_layer_ + layers[static_cast<std::size_t>(stage)];
     training_ = workload.kind == Workload::Kind::train;
-    work_.training = training_;
-    work_.type = workload.type;
-    if (training_) {
-      work_.sequences = static_cast<double>(layout.micro_batch);
-      work_.tokens = static_cast<double>(workload.sequence);
-      work_.weight_bytes = workload.type == "fp32" ? 4 : 2;
-      micro_steps_ = static_cast<int>(workload.batch / (layout.dp * layout.micro_batch));
-    } else {
-      const std::string& stored = workload.weights.empty() ? workload.type : workload.weights;
-      work_.weight_bytes = bytes_of_type(stored);
-      work_.quantised_rate = stored == "q40" && prices.cluster().device.peak.count("q40") > 0;
-      const double sequences = std::ceil(static_cast<double>(workload.batch) / layout.dp);
-      if (workload.kind == Workload::Kind::decode) {
-        work_.sequences = std::ceil(sequences / layout.pp);
-        work_.past = static_cast<double>(workload.sequence);
-        micro_steps_ = layout.pp;
-      } else {
-        work_.sequences = std::min(sequences, static_cast<double>(layout.micro_batch));
-        work_.tokens = static_cast<double>(workload.sequence);
-        micro_steps_ = static_cast<int>(std::ceil(sequences / work_.sequences));
-      }
-    }
-    const double rows = work_.sequences * work_.tokens;
-    for (const bool expert_layer : {false, true}) {
-      if (expert_layer && model.experts == 0) continue;
-      work_.expert_layer = expert_layer;
-      (expert_layer ? expert_ : dense_) = layer_ops(model, software, prices, layout, work_);
-    }
-    head_ = head_ops(model, software, prices, layout, work_, training_ ? rows : work_.sequences);
-    boundary_bytes_ = rows * static_cast<double>(model.width) *
-                      (training_                 ? work_.weight_bytes
-                       : workload.type == "fp32" ? 4
-                                                 : 2);
+    training_ ? prepare_training(footprint) : prepare_inference();
   }
 
   Program write() {
@@ -75,11 +46,46 @@ class StageWriter {
   }
 
  private:
+  void prepare_training(double footprint) {
+    micro_steps_ = static_cast<int>(workload_.batch / (layout_.dp * layout_.micro_batch));
+    pieces_ = step_pieces(model_, software_, prices_, workload_, layout_, footprint);
+    const double rows = static_cast<double>(layout_.micro_batch * workload_.sequence);
+    boundary_bytes_ = rows * static_cast<double>(model_.width) *
+                      (pieces_.measured || workload_.type == "fp32" ? 4 : 2);
+  }
+
+  void prepare_inference() {
+    LayerWork work;
+    work.training = false;
+    work.type = workload_.type;
+    const std::string& stored = workload_.weights.empty() ? workload_.type : workload_.weights;
+    work.weight_bytes = bytes_of_type(stored);
+    work.quantised_rate = stored == "q40" && prices_.cluster().device.peak.count("q40") > 0;
+    const double sequences = std::ceil(static_cast<double>(workload_.batch) / layout_.dp);
+    if (workload_.kind == Workload::Kind::decode) {
+      work.sequences = std::ceil(sequences / layout_.pp);
+      work.past = static_cast<double>(workload_.sequence);
+      micro_steps_ = layout_.pp;
+    } else {
+      work.sequences = std::min(sequences, static_cast<double>(layout_.micro_batch));
+      work.tokens = static_cast<double>(workload_.sequence);
+      micro_steps_ = static_cast<int>(std::ceil(sequences / work.sequences));
+    }
+    pieces_.dense.forward = layer_ops(model_, software_, prices_, layout_, work);
+    if (model_.experts > 0) {
+      work.expert_layer = true;
+      pieces_.expert.forward = layer_ops(model_, software_, prices_, layout_, work);
+    }
+    pieces_.head = head_ops(model_, software_, prices_, layout_, work, work.sequences);
+    boundary_bytes_ = work.sequences * work.tokens * static_cast<double>(model_.width) *
+                      (workload_.type == "fp32" ? 4 : 2);
+  }
+
   bool is_first() const { return stage_ == 0; }
   bool is_last() const { return stage_ == layout_.pp - 1; }
   int stage_ranks() const { return layout_.dp * layout_.tp; }
-  const std::vector<LayerOp>& ops_of(Index layer) const {
-    return model_.experts > 0 && layer >= model_.dense_layers ? expert_ : dense_;
+  const LayerPieces& pieces_of(Index layer) const {
+    return model_.experts > 0 && layer >= model_.dense_layers ? pieces_.expert : pieces_.dense;
   }
 
   void compute(const char* name, double seconds) {
@@ -105,16 +111,19 @@ class StageWriter {
     action.group = group;
   }
 
-  // `times` as long, exchanges as often as `exchanges` says.
-  void run(const std::vector<LayerOp>& ops, const char* name, bool backward, bool only_core) {
+  void run(const std::vector<LayerOp>& ops, const char* name) {
     for (const LayerOp& op : ops) {
-      if (only_core && !op.core) continue;
-      const double times = backward ? op.backward : 1;
       if (op.kind != LayerOp::Kind::exchange) {
-        compute(name, op.seconds * times);
+        compute(name, op.seconds);
         continue;
       }
-      if (!(op.seconds > 0) || !(times > 0)) continue;
+      if (!(op.seconds > 0)) continue;
+      // The engine tells messages apart by how many phases their stage has had. Stages meet only after
+      // their passes, where a short exchange is all that is left: it takes its time on each.
+      if (layout_.pp > 1 && op.group.size > stage_ranks()) {
+        compute(name, op.seconds);
+        continue;
+      }
       if (software_.exchange == Software::Exchange::star && !training_) {
         Action& action = program_.emplace_back();
         action.kind = Action::Kind::meet;
@@ -142,26 +151,28 @@ class StageWriter {
 
   void forward() {
     if (!is_first()) hand_over(true, false);
+    if (is_first()) run(pieces_.begin, "embedding");
     for (Index layer = first_layer_; layer < end_layer_; ++layer) {
-      run(ops_of(layer), "forward", false, false);
+      run(pieces_of(layer).forward, "forward");
     }
-    if (is_last()) run(head_, "output layer", false, false);
+    // In training both passes of the output layer: the backward pass follows at once.
+    if (is_last()) run(pieces_.head, "output layer");
     if (!is_last()) hand_over(true, true);
   }
 
   void backward(bool sums) {
     if (!is_last()) hand_over(false, false);
-    if (is_last()) run(head_, "output layer, backward", true, false);
-    const bool beside = software_.gradient_overlap > 0;
+    const bool beside = !pieces_.gradients_wait;
     for (Index layer = end_layer_; layer-- > first_layer_;) {
-      const std::vector<LayerOp>& ops = ops_of(layer);
-      if (layout_.recompute == Recompute::full) run(ops, "forward again", false, false);
-      if (layout_.recompute == Recompute::selective) run(ops, "forward again", false, true);
-      run(ops, "backward", true, false);
+      // The trainer of this runtime keeps what its only stage's last layer has made.
+      const bool kept = pieces_.measured && layout_.pp == 1 && layer + 1 == end_layer_;
+      if (!kept) run(pieces_of(layer).again, "forward again");
+      run(pieces_of(layer).backward, "backward");
       if (sums && beside) {
         reduce(true, model_.experts > 0 && layer >= model_.dense_layers, 1);
       }
     }
+    if (is_first()) run(pieces_.begin_backward, "embedding, backward");
     if (!is_first()) hand_over(false, true);
     if (!sums) return;
     if (beside) {
@@ -214,9 +225,7 @@ class StageWriter {
     const double shared = (dense + expert - experts + extra()) / layout_.tp;
     const int ranks = std::max(layout_.ep, layout_.tp);
     const double mine = shared + experts / ranks;
-    const Device& device = prices_.cluster().device;
-    compute("optimizer", mine / (layout_.zero >= 1 ? layout_.dp : 1) * software_.optimizer_traffic /
-                             (device.memory_bandwidth * device.memory_efficiency));
+    run(update_pieces(model_, software_, prices_, workload_, layout_, mine), "optimizer");
     if (layout_.zero < 1) return;
     collective("weights", Operation::all_gather, shared * software_.weight_bytes,
                {layout_.dp, layout_.tp});
@@ -235,8 +244,7 @@ class StageWriter {
   Index first_layer_ = 0, end_layer_ = 0;
   bool training_ = true;
   int micro_steps_ = 1;
-  LayerWork work_;
-  std::vector<LayerOp> dense_, expert_, head_;
+  StepPieces pieces_;
   double boundary_bytes_ = 0;
   Program program_;
 };
@@ -247,8 +255,13 @@ std::vector<Program> make_programs(const Model& model, const Software& software,
                                    const Prices& prices, const Workload& workload,
                                    const Layout& layout) {
   std::vector<Program> programs;
+  double footprint = 0;
+  if (workload.kind == Workload::Kind::train) {
+    const bool between_nodes = prices.spread({layout.dp, layout.tp}).back() > 1;
+    footprint = memory_need(model, software, workload, layout, between_nodes).total();
+  }
   for (int stage = 0; stage < layout.pp; ++stage) {
-    programs.push_back(StageWriter(model, software, prices, workload, layout, stage).write());
+    programs.push_back(StageWriter(model, software, prices, workload, layout, footprint, stage).write());
   }
   return programs;
 }

@@ -6,6 +6,7 @@
 #include <gtest/gtest.h>
 #include <shoal/planning/gpt.hpp>
 #include <shoal/planning/kernels.hpp>
+#include <shoal/planning/simulate.hpp>
 #include <shoal/runtime/error.hpp>
 #include <support/random.hpp>
 
@@ -240,11 +241,75 @@ TEST(MeasuredStep, HidesGradients) {
   EXPECT_LT(added, 0.6 * gradients * 1e-9);
 }
 
+// A link that lets `burst` bytes pass at once gains them again while ranks compute: exchanges of a step
+// that send more in all take what the rate of the link makes them take, single ones do not.
+TEST(MeasuredStep, WaitsForLinksWithoutRest) {
+  models::TrainOptions options = small_run();
+  const MeshShape mesh = mesh_of(1, 2);
+  // 2 a layer and pass, the embedding, the output layer; each with so many bytes.
+  const double each = 4.0 * 8 * 64 * 128, exchanges = 4 * 4 + 2;
+  const double rate = 1e7;
+  const auto step = [&](double burst) {
+    Cluster cluster = machine(2, 1);
+    Level& link = cluster.levels[0];
+    link.measured["message"] = constant(1, 1e-12);  // a burst passes in no time
+    link.bandwidth = figure(rate);
+    if (burst >= 0) link.burst_bytes = figure(burst);
+    return step_seconds(cluster, options, mesh);
+  };
+  const double computing = step(-1);
+  // Enough for a whole step, if it is gained again in the next one.
+  const double gained = rate * computing;
+  ASSERT_LT(gained, each * exchanges);
+  const double at_the_rate = each * exchanges / rate;
+  for (const double burst : {0.0, each / 3, each, 5 * each}) {
+    const double seconds = step(burst);
+    EXPECT_GE(seconds, 0.999 * at_the_rate) << burst;
+    EXPECT_LE(seconds, at_the_rate + 1.001 * computing) << burst;
+  }
+  EXPECT_LT(step(5 * each), step(0));
+  // One by itself passes at once.
+  Cluster cluster = machine(2, 1);
+  cluster.levels[0].bandwidth = figure(rate);
+  cluster.levels[0].measured["all_reduce"] = constant(2, message_byte);
+  cluster.levels[0].burst_bytes = figure(each);
+  const Prices prices(cluster);
+  EXPECT_NEAR(prices.collective(Operation::all_reduce, each, {2, 1}) / (each * message_byte), 1, 1e-9);
+  EXPECT_NEAR(prices.collective(Operation::all_reduce, 3 * each, {2, 1}) /
+                  (latency + 2 * each / rate),
+              1, 1e-9);
+}
+
+// What both add up are the same pieces: where ranks do not contend, plan and simulation agree.
+TEST(MeasuredStep, IsWhatTheSimulatorPlays) {
+  models::TrainOptions options = small_run();
+  options.grad_accum = 8;
+  options.batch_size = 4;
+  const Model model = model_of(options.model);
+  const Software software = find_software("shoal");
+  for (const Cluster& cluster : {machine(1, 4), machine(4, 1)}) {
+    for (const MeshShape& mesh :
+         {mesh_of(1, 1), mesh_of(4, 1), mesh_of(1, 4), mesh_of(2, 2), MeshShape{{{"pp", 2}}},
+          MeshShape{{{"pp", 4}}}, MeshShape{{{"pp", 2}, {"dp", 1}, {"tp", 2}}}}) {
+      // Gradients between nodes go beside the pass, by buckets in the plan and by layers in the simulation.
+      if (cluster.nodes > 1 && mesh.size_of("dp") > 1) continue;
+      const Workload workload = workload_of(options, mesh);
+      const Layout layout = layout_of(options, mesh);
+      const Prices prices(cluster);
+      const Estimate planned = estimate(model, software, prices, workload, layout);
+      ASSERT_EQ(planned.why_not, "");
+      const Simulated played = simulate(model, software, prices, workload, layout);
+      EXPECT_NEAR(played.seconds / planned.seconds, 1, 0.05)
+          << mesh.text() << " on " << cluster.nodes << " nodes: planned " << planned.seconds;
+    }
+  }
+}
+
 TEST(Meshes, AreAllThatCanBeAndTheQuickestFirst) {
   models::TrainOptions options = small_run();
   const Software software = find_software("shoal");
   const std::vector<PricedMesh> priced = price_meshes(options, software, machine(1, 8), 8);
-  ASSERT_EQ(priced.size(), 3u);  // tp = 8 does not divide 4 heads
+  ASSERT_EQ(priced.size(), 8u);  // neither tp = 8 nor pp = 8 divides 4 heads or 4 layers
   for (std::size_t i = 0; i < priced.size(); ++i) {
     EXPECT_EQ(priced[i].mesh.size(), 8);
     EXPECT_NO_THROW(models::check(options, priced[i].mesh));
@@ -258,8 +323,9 @@ TEST(Meshes, AreAllThatCanBeAndTheQuickestFirst) {
   // A batch of one cannot be divided.
   options.batch_size = 1;
   const std::vector<PricedMesh> one = price_meshes(options, software, machine(1, 4), 4);
-  ASSERT_EQ(one.size(), 1u);
+  ASSERT_EQ(one.size(), 3u);
   EXPECT_EQ(one.front().mesh.size_of("tp"), 4);
+  for (const PricedMesh& each : one) EXPECT_EQ(each.mesh.size_of("dp"), 1);
 }
 
 }  // namespace

@@ -91,6 +91,19 @@ class Prices {
   /// ranks do the same in groups of their own: the cheapest algorithm of the registry that applies
   /// at each level. The level of the outermost link goes to `level`, if not null.
   double collective(Operation operation, double bytes, Group group, int* level = nullptr) const;
+  /// Of `members` at one level, all of them neighbours there.
+  double at_level(Operation operation, double bytes, int members, int level) const {
+    return flat(operation, bytes, members, level);
+  }
+  /// The same where the link of the outermost level lets `credit` bytes pass at once, no more than its
+  /// burst_bytes: the rest takes as long as the link's rate makes it. collective() has all of them.
+  double collective_after(Operation operation, double bytes, Group group, double credit) const;
+  /// What a link that has rested lets pass at once, at the outermost level of a group; 0 where there is
+  /// no such thing.
+  double credit(Group group) const;
+  /// Bytes that the link of a node has to carry each way at the least, while all ranks of the node do
+  /// the same in groups of their own; 0 where the group is on one node.
+  double link_bytes(Operation operation, double bytes, Group group) const;
   /// One message between ranks so far apart.
   double message(double bytes, int distance, int* level = nullptr) const;
   /// Members of a group that share a domain of level i (0 ≤ i < levels), for each i.
@@ -107,11 +120,17 @@ class Prices {
   Network network_for(Operation operation, double bytes, int level, int members) const;
 
  private:
+  struct Known {
+    double seconds = 0;  ///< limited by no link
+    int level = 0;
+    double link_bytes = 0;
+  };
+  const Known& known(Operation operation, double bytes, Group group) const;
   double flat(Operation operation, double bytes, int members, int level) const;
   double by_levels(Operation operation, double bytes, const std::vector<int>& counts,
                    std::size_t level) const;
   Cluster cluster_;
-  mutable std::map<std::tuple<Operation, double, int, int>, std::pair<double, int>> known_;
+  mutable std::map<std::tuple<Operation, double, int, int>, Known> known_;
 };
 
 /// One operation of a layer on one rank.
@@ -127,6 +146,7 @@ struct LayerOp {
   Operation operation = Operation::all_reduce;  ///< exchange
   Group group;                                  ///< exchange
   int level = 0;                                ///< exchange: outermost level it crosses
+  std::string extents;                          ///< measured machines: of the kernel, to be read
 };
 
 /// Forward pass of a layer over `sequences` of `tokens` new tokens each that attend to `past`

@@ -20,7 +20,7 @@ struct PricedMesh {
   Estimate estimate;
 };
 
-/// All meshes of `ranks` ranks over dp and tp on which the run is possible, the quickest first; those
+/// All meshes of `ranks` ranks over pp, dp and tp on which the run is possible, the quickest first; those
 /// that do not fit in memory come last. `cluster` must have as many devices; `software` is that of the
 /// profiles.
 std::vector<PricedMesh> price_meshes(const models::TrainOptions& options, const Software& software,

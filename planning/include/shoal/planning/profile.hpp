@@ -67,12 +67,16 @@ struct Level {
   int shared_by = 1;  ///< devices on one link
   bool full_duplex = true;
   /// Measured by `shoal tune`. Shared memory: seconds a byte of each collective's formula, by name, by
-  /// ranks and bytes; and "flag", seconds a flag by ranks. Links: "message", seconds a byte of a
-  /// message by its bytes. Empty: not measured.
+  /// ranks and bytes; and "flag", seconds a flag by ranks. Links: each collective by name, seconds a
+  /// byte of the call (the longer of input and output) by nodes and bytes, of ranks that have let the
+  /// link rest; and "message", seconds a byte of a message by its bytes. Empty: not measured.
   std::map<std::string, Table> measured;
   /// Links: how many times as long an exchange takes beside a computation, and the seconds by which
   /// a second of exchange holds that computation up.
   std::optional<Figure> beside_slowdown, beside_cost;
+  /// Links: bytes that one which has rested lets pass at once, and gains again at the rate of the link:
+  /// a token bucket (Turner 1986), as limited links and switches have. Empty: nothing is known of it.
+  std::optional<Figure> burst_bytes;
 
   /// Seconds a byte (β) of one device while all that share its link send.
   double beta() const noexcept {
