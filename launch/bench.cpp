@@ -245,7 +245,7 @@ class BenchCommand : public Command {
         ->check(CLI::Range(0.0, 3600.0))
         ->type_name("X");
     app->add_option("--plot", collectives_.plot,
-                    "draw time and bandwidth over size; .svg, or .png if rsvg-convert is there")
+                    "draw time and bandwidth over size; .svg or .png, by gnuplot")
         ->type_name("FILE");
     add_common(app);
   }

@@ -123,7 +123,7 @@ class Bench {
     for (const Operation operation : operations_) measure(operation);
     if (speaks_) print_legend();
     report_.write();
-    write_plot();
+    plot([&] { write_plot(panels_, options_.plot); });
   }
 
  private:
@@ -324,42 +324,28 @@ class Bench {
                peers_.empty() ? "" : ", the others ran just before");
   }
 
-  // The SVG, whether or not it is only a step to a PNG.
-  std::string svg_path() const { return options_.plot + (as_png() ? ".svg" : ""); }
-  bool as_png() const { return options_.plot.ends_with(".png"); }
+  // What goes wrong on rank 0 is said on all.
+  void plot(const std::function<void()>& work) const {
+    if (options_.plot.empty()) return;
+    std::string problem;
+    try {
+      if (speaks_) work();
+    } catch (const Error& error) {
+      problem = error.message();
+    }
+    problem = broadcast_text(world_, problem);
+    if (!problem.empty()) throw UsageError("bench collectives", problem);
+  }
 
   // Before minutes are spent on what cannot be written.
   void require_plot_file() const {
-    if (options_.plot.empty()) return;
-    std::string problem;
-    if (speaks_ && !std::ofstream(svg_path())) problem = "cannot write " + svg_path();
-    if (speaks_ && problem.empty() && as_png()) {
-      const ChildResult asked = run_child({"rsvg-convert", "--version"}, Seconds(60), true);
-      if (!asked.good) problem = "rsvg-convert, which makes PNG of SVG: " + asked.problem;
-    }
-    problem = broadcast_text(world_, problem);
-    if (!problem.empty()) {
-      throw UsageError("--plot", problem, "name a file in a folder that exists, ending in .svg");
-    }
-  }
-
-  void write_plot() const {
-    if (options_.plot.empty()) return;
-    std::string problem;
-    if (speaks_) {
-      std::ofstream file(svg_path());
-      file << plot_svg(panels_);
-      file.close();
-      if (!file) problem = "cannot write " + svg_path();
-      if (problem.empty() && as_png()) {
-        const ChildResult made =
-            run_child({"rsvg-convert", "-o", options_.plot, svg_path()}, Seconds(60), true);
-        if (!made.good) problem = "rsvg-convert: " + made.problem;
-        std::remove(svg_path().c_str());
+    plot([&] {
+      if (!std::ofstream(options_.plot)) {
+        throw Error("--plot", "cannot write " + options_.plot,
+                    "name a file in a folder that exists, ending in .svg or .png");
       }
-    }
-    problem = broadcast_text(world_, problem);
-    if (!problem.empty()) throw Error("--plot", problem);
+      require_plotter();
+    });
   }
 
   const Communicator& world_;

@@ -1,4 +1,4 @@
-// Pictures of latency and bandwidth over size, as SVG.
+// Pictures of latency and bandwidth over size, drawn by gnuplot.
 #pragma once
 
 #include <string>
@@ -22,8 +22,13 @@ struct Panel {
   std::vector<Series> series;
 };
 
-/// An SVG document: for each panel a row with the time (left) and the bandwidth, size over time
-/// (right), over size; all axes logarithmic, the legend beside them.
-std::string plot_svg(const std::vector<Panel>& panels);
+/// What gnuplot reads to draw into `file`, an SVG or PNG by its end: for each panel a row with the time
+/// (left) and the bandwidth, size over time (right), over size; all axes logarithmic, the legend beside
+/// them.
+std::string plot_script(const std::vector<Panel>& panels, const std::string& file);
+/// Throws Error that says what to install where gnuplot is missing.
+void require_plotter();
+/// Throws Error if gnuplot fails.
+void write_plot(const std::vector<Panel>& panels, const std::string& file);
 
 }  // namespace shoal::bench
