@@ -17,8 +17,8 @@ bool is_kind(const Run& run, const std::string& kind) {
   return run.id == kind || run.id.starts_with(kind + '-');
 }
 
-constexpr const char* kinds[] = {"collectives", "lab",        "kernels", "matmul", "train",
-                                 "predict",     "checkpoint", "equal"};
+constexpr const char* kinds[] = {"collectives", "lab",        "kernels", "matmul", "train", "predict",
+                                 "checkpoint",  "plan-check", "layer",   "equal"};
 
 // Reads one run's file; on failure the run says why.
 template <class Read>
@@ -101,6 +101,10 @@ Page assemble(const std::string& folder, Manifest manifest) {
                    "In one process against the peak, and divided over the ranks.", {}};
   Section training{"training", "Training",
                    "GPT on 1, 2, … ranks, with what the planner expects.", {}};
+  Section layers{"layers", "Layers",
+                 "A transformer block divided over the ranks, forward and backward.", {}};
+  Section checks{"planner", "The planner against this machine",
+                 "Collectives, products, layers and training steps, predicted and measured.", {}};
   Section equals{"equal", "How many equal a device",
                  "Nodes that together do what one device does, by the planner.", {}};
   Section lab{"lab", "Between hosts",
@@ -127,6 +131,15 @@ Page assemble(const std::string& folder, Manifest manifest) {
       if (const auto file = file_of(folder, run, read_bench)) {
         remember(*file);
         append(products.findings, matmul_findings(*file, run.id));
+      }
+    } else if (is_kind(run, "layer")) {
+      if (const auto file = file_of(folder, run, read_bench)) {
+        remember(*file);
+        append(layers.findings, layer_findings(*file, run.id));
+      }
+    } else if (is_kind(run, "plan-check")) {
+      if (const auto file = file_of(folder, run, read_check)) {
+        append(checks.findings, check_findings(*file, run.id));
       }
     } else if (is_kind(run, "train")) {
       if (auto file = file_of(folder, run, read_bench)) {
@@ -156,7 +169,8 @@ Page assemble(const std::string& folder, Manifest manifest) {
     append(training.findings, training_findings(trained, predictions, predictions_id));
   }
   append(training.findings, std::move(checkpoint));
-  for (Section* section : {&collectives, &products, &training, &lab, &equals, &machines}) {
+  for (Section* section :
+       {&collectives, &products, &layers, &training, &checks, &lab, &equals, &machines}) {
     if (!section->findings.charts.empty() || !section->findings.gaps.empty()) {
       page.sections.push_back(std::move(*section));
     }

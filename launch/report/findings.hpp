@@ -30,6 +30,10 @@ Findings collectives_findings(const BenchFile& file, const std::string& id, bool
 Findings kernels_findings(const BenchFile& file, const std::string& id);
 /// Products divided over ranks.
 Findings matmul_findings(const BenchFile& file, const std::string& id);
+/// A transformer block divided over ranks.
+Findings layer_findings(const BenchFile& file, const std::string& id);
+/// The planner against the machine.
+Findings check_findings(const CheckFile& file, const std::string& id);
 /// Training on 1, 2, ... ranks; predictions may be missing.
 struct TrainingRun {
   std::string id;

@@ -59,6 +59,11 @@ class Place {
   std::optional<double> positive_or_none(const char* key) const {
     return has(key) ? std::optional(positive(key)) : std::nullopt;
   }
+  bool truth(const char* key) const {
+    const Place place = at(key);
+    if (!place.json_.is_boolean()) place.fail("it is neither true nor false");
+    return place.json_.get<bool>();
+  }
   std::string text() const {
     if (!json_.is_string()) fail("it is no text");
     return json_.get<std::string>();
@@ -218,6 +223,24 @@ EqualFile read_equal(const std::string& path) { return equal_of(path, read_json(
 
 EqualFile parse_equal(const std::string& text, const std::string& where) {
   return equal_of(where, FileJson::parse(text));
+}
+
+CheckFile read_check(const std::string& path) {
+  const FileJson json = read_json(path);
+  const Place root(path, json);
+  CheckFile file;
+  file.profile = root.text_or_empty("profile");
+  root.each("rows", [&](const Place& place) {
+    file.rows.push_back({place.text("kind"), place.text("what"), place.truth("fitted"),
+                         place.positive("measured_seconds"), place.positive("predicted_seconds")});
+  });
+  if (file.rows.empty()) refuse_file(path, "it compares nothing");
+  if (!root.has("choices")) return file;
+  root.each("choices", [&](const Place& place) {
+    file.choices.push_back({place.text("model"), place.text("planned"), place.text("quickest"),
+                            place.positive("planned_seconds"), place.positive("quickest_seconds")});
+  });
+  return file;
 }
 
 PredictionFile read_predictions(const std::string& path) {

@@ -72,11 +72,28 @@ struct PredictionFile {
   std::vector<Prediction> points;
 };
 
+/// What `shoal plan --check --json` consists of.
+struct CheckRow {
+  std::string kind, what;
+  bool fitted = false;  ///< the profile holds this very measurement
+  double measured = 0, predicted = 0;
+};
+struct CheckChoice {
+  std::string model, planned, quickest;
+  double planned_seconds = 0, quickest_seconds = 0;
+};
+struct CheckFile {
+  std::string profile;
+  std::vector<CheckRow> rows;  ///< one at least
+  std::vector<CheckChoice> choices;
+};
+
 // They throw Error that names the file, where in it, and what is wrong.
 BenchFile read_bench(const std::string& path);
 EqualFile read_equal(const std::string& path);
 EqualFile parse_equal(const std::string& text, const std::string& where);
 PredictionFile read_predictions(const std::string& path);
+CheckFile read_check(const std::string& path);
 
 /// How one measurement of a report went.
 struct Run {

@@ -14,6 +14,7 @@ namespace {
 
 constexpr const char* lab_name = "shoal-report";
 constexpr int lab_hosts = 4;
+constexpr double least_profile_minutes = 8;  // of a report, for a whole profile, which takes two of them
 constexpr double checkpoint_bytes = 8e9;  // of disk: two checkpoints of GPT-2 and what else there is
 
 Words operator+(Words words, const Words& more) {
@@ -36,6 +37,8 @@ class SuiteMaker {
     kernels();
     for (const int ranks : rank_counts(options_.cores)) train(ranks);
     matmul();
+    layer();
+    plan_check();
     predict();
     equal();
     checkpoint();
@@ -104,6 +107,26 @@ class SuiteMaker {
                                  options_.quick ? "512,1024" : "512,1024,2048", "--rounds",
                                  times(25), "--json", "matmul.json"},
         expect(20, 5));
+  }
+
+  void layer() {
+    add("layer", fmt::format("A transformer block on {} ranks", ranks_),
+        on_ranks(ranks_) + Words{"bench", "layer", "--dtype", "fp32,bf16", "--width",
+                                 options_.quick ? "256" : "768,1536", "--sequence",
+                                 options_.quick ? "64" : "256", "--rounds", times(10), "--json", "layer.json"},
+        expect(20, 4));
+  }
+
+  // The profile first, coarsely where there is little time: its error is then the larger.
+  void plan_check() {
+    Words profile = on_ranks(ranks_) + Words{"tune", "--what", "profile", "--profile",
+                                             "plan-check.profile.json", "--output", "plan-check.tuning.json"};
+    if (options_.quick || options_.minutes < least_profile_minutes) profile.push_back("--quick");
+    Measurement& each = add("plan-check", "The planner against this machine", {}, expect(90, 20));
+    each.commands = {profile, on_ranks(ranks_) + Words{"plan", "--check", "--cluster", "plan-check.profile.json",
+                                                       "--configs", options_.quick ? "nano" : "nano,small",
+                                                       "--json", "plan-check.json"}};
+    each.optional = true;
   }
 
   void predict() {

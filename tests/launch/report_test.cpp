@@ -83,6 +83,19 @@ std::string train_row(double tokens_per_s) {
                      768e6 / tokens_per_s, tokens_per_s);
 }
 
+std::string layer_row(double us, double bound_us) {
+  return fmt::format(R"json({{"op": "layer", "shape": "width 256", "algorithm": "tp=2, whole", "median_us": {},
+      "bound_us": {}, "e": 0.9, "communication_us": 10, "dtype": "fp32"}})json",
+                     us, bound_us);
+}
+
+// Off by 10, 20 and 50 %; the plan takes a mesh that is 4 % slower than the quickest.
+const char* check_text = R"json({"profile": "a test", "rows": [
+  {"kind": "collective", "what": "all_reduce", "fitted": true, "measured_seconds": 1e-6, "predicted_seconds": 1.1e-6},
+  {"kind": "product", "what": "A B", "fitted": false, "measured_seconds": 1e-3, "predicted_seconds": 0.8e-3},
+  {"kind": "step", "what": "nano", "fitted": false, "measured_seconds": 1e-2, "predicted_seconds": 1.5e-2}],
+  "choices": [{"model": "nano", "planned": "dp=2", "planned_seconds": 1.04, "quickest": "tp=2", "quickest_seconds": 1}]})json";
+
 const char* equal_text = R"json({"device": "big", "device_units": 1, "node": "small", "nodes": 8,
   "model": "m", "device_watts": 100, "nodes_watts": 400,
   "figures": {"big": {"memory_bytes": {"value": 8e10, "confidence": "A", "source": "datasheet"}}},
@@ -108,11 +121,13 @@ Manifest whole_report(const Folder& folder) {
   folder.write("kernels.json", bench_json(product_row(64, 50, 100) + "," + product_row(256, 90, 100), 1));
   folder.write("train-1.json", bench_json(train_row(1000), 1));
   folder.write("train-2.json", bench_json(train_row(1900), 2));
+  folder.write("layer.json", bench_json(layer_row(2000, 1500), 2));
+  folder.write("plan-check.json", check_text);
   folder.write("equal-machine.json", equal_text);
   folder.write("equal-cloudmatrix.json", equal_text);
   Manifest manifest;
-  for (const char* id : {"collectives", "kernels", "train-1", "train-2", "equal-machine",
-                         "equal-cloudmatrix"}) {
+  for (const char* id : {"collectives", "kernels", "layer", "train-1", "train-2", "plan-check",
+                         "equal-machine", "equal-cloudmatrix"}) {
     manifest.runs.push_back(done(id));
   }
   return manifest;
@@ -161,6 +176,11 @@ TEST(Report, SaysWhatTheNumbersSay) {
   EXPECT_EQ(chart_called(charts, "equal-machine-curve").point_count(), 3U);
   EXPECT_NE(chart_called(charts, "equal-cloudmatrix-ratios").finding.find("4 times the power"),
             std::string::npos);
+  EXPECT_NE(chart_called(charts, "layer").finding.find("75\u00a0% of the bound"), std::string::npos);
+  const Chart& check = chart_called(charts, "plan-check");
+  EXPECT_EQ(check.finding,
+            "The planner is off by 20.0 % in the median of 3 configurations, 50 % at worst");
+  EXPECT_NE(check.caption.find("4.0 % slower"), std::string::npos) << check.caption;
   EXPECT_EQ(page.title, "Shoal on 2 cores of Pocket 1");
 }
 
@@ -260,7 +280,7 @@ TEST(Report, RefusesIdsThatLeaveTheFolder) {
   ASSERT_EQ(again.runs.size(), manifest.runs.size());
   EXPECT_EQ(again.runs[0].problem, manifest.runs[0].problem);
   EXPECT_EQ(again.runs[0].state, Run::State::failed);
-  EXPECT_EQ(manifest_of_files(".").runs.size(), 6U);
+  EXPECT_EQ(manifest_of_files(".").runs.size(), 8U);
 }
 
 // Every point is painted once in each drawing, within its frame, and nothing in it has a name that
