@@ -163,10 +163,10 @@ double Prices::by_levels(Operation operation, double bytes, const std::vector<in
   }
 }
 
-const Prices::Known& Prices::known(Operation operation, double bytes, Group group) const {
+const CollectivePrice& Prices::known(Operation operation, double bytes, Group group) const {
   const auto [found, is_new] =
       known_.try_emplace(std::make_tuple(operation, bytes, group.size, group.stride));
-  Known& all = found->second;
+  CollectivePrice& all = found->second;
   if (!is_new) return all;
   const std::vector<int> counts = spread(group);
   for (std::size_t i = 0; i < counts.size(); ++i) {
@@ -192,7 +192,7 @@ const Prices::Known& Prices::known(Operation operation, double bytes, Group grou
 double Prices::collective_after(Operation operation, double bytes, Group group,
                                 double credit) const {
   if (group.size <= 1 || bytes <= 0) return 0;
-  const Known& all = known(operation, bytes, group);
+  const CollectivePrice& all = known(operation, bytes, group);
   const Level& outer = cluster_.levels[static_cast<std::size_t>(all.level)];
   if (!outer.burst_bytes || all.link_bytes <= credit) return all.seconds;
   const double rate = outer.bandwidth * outer.efficiency;

@@ -83,6 +83,13 @@ struct Group {
   int stride = 1;
 };
 
+/// A collective of a group.
+struct CollectivePrice {
+  double seconds = 0;     ///< where no link limits it
+  int level = 0;          ///< the outermost that it crosses
+  double link_bytes = 0;  ///< as Prices::link_bytes()
+};
+
 /// What collectives cost on a cluster; remembers what it has been asked.
 class Prices {
  public:
@@ -120,17 +127,12 @@ class Prices {
   Network network_for(Operation operation, double bytes, int level, int members) const;
 
  private:
-  struct Known {
-    double seconds = 0;  ///< limited by no link
-    int level = 0;
-    double link_bytes = 0;
-  };
-  const Known& known(Operation operation, double bytes, Group group) const;
+  const CollectivePrice& known(Operation operation, double bytes, Group group) const;
   double flat(Operation operation, double bytes, int members, int level) const;
   double by_levels(Operation operation, double bytes, const std::vector<int>& counts,
                    std::size_t level) const;
   Cluster cluster_;
-  mutable std::map<std::tuple<Operation, double, int, int>, Known> known_;
+  mutable std::map<std::tuple<Operation, double, int, int>, CollectivePrice> known_;
 };
 
 /// One operation of a layer on one rank.
