@@ -25,6 +25,7 @@ class NodeMemory : public ::testing::Test {
 };
 
 TEST_F(NodeMemory, EveryRankReadsWhatEveryRankWrote) {
+  if (node_memory::node_size() == 1) GTEST_SKIP() << "the rank has its node to itself";
   constexpr Index count = 100'003;
   const Buffer<std::int64_t> mine(count, Memory::node_shared);
   std::iota(mine.begin(), mine.end(), std::int64_t{1000} * world().rank());
@@ -41,6 +42,13 @@ TEST_F(NodeMemory, EveryRankReadsWhatEveryRankWrote) {
     EXPECT_EQ(theirs[count - 1], 1000 * rank + count - 1);
   }
   MPI_Barrier(MPI_COMM_WORLD);  // nobody frees what another still reads
+}
+
+TEST_F(NodeMemory, WhoHasTheNodeToItselfHasItsBuffersInPrivate) {
+  const Buffer<float> buffer(1000, Memory::node_shared);
+  const bool alone = node_memory::node_size() == 1;
+  EXPECT_EQ(buffer.memory(), alone ? Memory::local : Memory::node_shared);
+  EXPECT_EQ(node_memory::locate(buffer.data()).has_value(), !alone);
 }
 
 TEST_F(NodeMemory, PrivateMemoryIsNotLocated) {

@@ -12,7 +12,7 @@ namespace shoal {
 
 /// Where a buffer lives. node_shared memory is mapped by every rank of the node, so that collectives
 /// read and write it in place (no copy); it needs a Runtime. Where the system refuses such memory it
-/// is private, and collectives stage their data.
+/// is private, and collectives stage their data. It is private, too, where a rank is alone on a node.
 enum class Memory { local, node_shared };
 
 /// Untyped storage behind Buffer: `bytes` of zeros, aligned to 64 bytes. Throws Error when there is
