@@ -5,6 +5,7 @@
 #include <string>
 
 #include <shoal/collectives/all_reduce.hpp>
+#include <shoal/collectives/narrow.hpp>
 #include <shoal/collectives/nonblocking.hpp>
 #include <shoal/collectives/reduce_scatter.hpp>
 #include <shoal/runtime/error.hpp>
@@ -42,6 +43,7 @@ BucketedAllReduce::BucketedAllReduce(const Communicator& comm, void* data, Index
       data_(static_cast<std::byte*>(data)),
       count_(count),
       type_(type),
+      wire_(comm.size() > 1 ? options.wire.value_or(type) : type),
       op_(op),
       options_(options.collective),
       background_(comm.size() > 1 && (options.when == Options::When::background ||
@@ -52,6 +54,12 @@ BucketedAllReduce::BucketedAllReduce(const Communicator& comm, void* data, Index
       is_ready_(pieces.size(), false) {
   check_pieces(pieces, count);
   if (options.bucket_bytes < 1) throw Error(bucketed, "buckets of 0 bytes");
+  const DType wire = options.wire.value_or(type);
+  if (wire != type && (type != DType::f32 || wire != DType::bf16)) {
+    throw Error(bucketed,
+                std::string(name_of(type)) + " cannot travel as " + std::string(name_of(wire)),
+                "f32 can, as bf16");
+  }
   if (!background_) return;
   std::vector<Bucket> cut;
   Index begin = 0;
@@ -120,17 +128,32 @@ void BucketedAllReduce::ready(std::size_t piece) {
   start_what_can();
 }
 
+// What is to travel of a range, and where: at its beginning, if it is narrower.
+std::byte* BucketedAllReduce::pack(const Block& range) const {
+  std::byte* const first = data_ + static_cast<Bytes>(range.begin) * size_of(type_);
+  if (wire_ != type_) narrow_in_place(reinterpret_cast<float*>(first), range.size);
+  return first;
+}
+
+void BucketedAllReduce::unpack(const Block& range) const {
+  if (wire_ == type_) return;
+  std::byte* const first = data_ + static_cast<Bytes>(range.begin) * size_of(type_);
+  const Block part =
+      scatter_ ? block_of(range.size, comm_.size(), comm_.rank()) : Block{0, range.size};
+  widen_in_place(reinterpret_cast<float*>(first), part.begin, part.size);
+}
+
 void BucketedAllReduce::start_what_can() {
   while (started_ < buckets_.size() && buckets_[started_].missing == 0) {
     Bucket& bucket = buckets_[started_++];
-    std::byte* first = data_ + static_cast<Bytes>(bucket.range.begin) * size_of(type_);
+    std::byte* const first = pack(bucket.range);
     if (scatter_) {
       const Index mine = block_of(bucket.range.size, comm_.size(), comm_.rank()).begin;
       bucket.work = start_reduce_scatter(comm_, first,
-                                         first + static_cast<Bytes>(mine) * size_of(type_),
-                                         parts_of(bucket.range), type_, op_, options_);
+                                         first + static_cast<Bytes>(mine) * size_of(wire_),
+                                         parts_of(bucket.range), wire_, op_, options_);
     } else {
-      bucket.work = start_all_reduce(comm_, first, first, bucket.range.size, type_, op_, options_);
+      bucket.work = start_all_reduce(comm_, first, first, bucket.range.size, wire_, op_, options_);
     }
   }
 }
@@ -140,19 +163,26 @@ void BucketedAllReduce::finish() {
     if (!is_ready_[piece]) ready(piece);
   }
   start_what_can();
-  if (!background_ && scatter_) {
-    const Index mine = block_of(count_, comm_.size(), comm_.rank()).begin;
-    reduce_scatter(comm_, data_, data_ + static_cast<Bytes>(mine) * size_of(type_),
-                   parts_of({0, count_}), type_, op_, options_);
-  } else if (!background_) {
-    all_reduce(comm_, data_, data_, count_, type_, op_, options_);
+  if (!background_) {
+    std::byte* const first = pack({0, count_});
+    if (scatter_) {
+      const Index mine = block_of(count_, comm_.size(), comm_.rank()).begin;
+      reduce_scatter(comm_, first, first + static_cast<Bytes>(mine) * size_of(wire_),
+                     parts_of({0, count_}), wire_, op_, options_);
+    } else {
+      all_reduce(comm_, first, first, count_, wire_, op_, options_);
+    }
+    unpack({0, count_});
   }
   Index early = 0;
   for (Bucket& bucket : buckets_) {
     if (bucket.work.test()) early += bucket.range.size;
   }
   early_ = count_ > 0 ? static_cast<double>(early) / static_cast<double>(count_) : 0;
-  for (Bucket& bucket : buckets_) bucket.work.wait();
+  for (Bucket& bucket : buckets_) {
+    bucket.work.wait();
+    unpack(bucket.range);
+  }
   for (Bucket& bucket : buckets_) bucket.missing = bucket.pieces.size();
   std::fill(is_ready_.begin(), is_ready_.end(), false);
   started_ = 0;

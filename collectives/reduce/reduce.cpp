@@ -4,6 +4,7 @@
 #include <cstring>
 
 #include <shoal/collectives/caches.hpp>
+#include <shoal/collectives/narrow.hpp>
 #include <shoal/runtime/cores.hpp>
 #include <shoal/runtime/isa.hpp>
 
@@ -82,6 +83,14 @@ void finish_average(void* data, Index count, DType type, ReduceOp op, int ranks)
   const void* inputs[] = {data};
   void* outputs[] = {data};
   reduce_elements(inputs, 1, outputs, 1, count, type, op, ranks, false);
+}
+
+void narrow_in_place(float* data, Index count) {
+  table().narrow(data, static_cast<std::size_t>(count));
+}
+
+void widen_in_place(float* data, Index begin, Index count) {
+  table().widen(data, static_cast<std::size_t>(begin), static_cast<std::size_t>(count));
 }
 
 void copy_elements(void* to, const void* from, Bytes bytes) {

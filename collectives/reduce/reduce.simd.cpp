@@ -407,6 +407,47 @@ void reduce(const void* const* inputs, int input_count, void* const* outputs, in
   blocked<T, Op>(inputs, input_count, outputs, output_count, done, n, divisor);
 }
 
+// A piece is read before any of it is written. The bfloat16 of a number lie before it: from the front
+// nothing is overwritten that is still to be read.
+constexpr std::size_t converted_together = 32;
+
+void narrow_piece(char* data, std::size_t at, std::size_t n) {
+  float wide[converted_together];
+  Bf16 narrow[converted_together];
+  __builtin_memcpy(wide, data + at * sizeof(float), n * sizeof(float));
+#pragma omp simd
+  for (std::size_t i = 0; i < n; ++i) narrow[i] = Element<Bf16>::narrow(wide[i]);
+  __builtin_memcpy(data + at * sizeof(Bf16), narrow, n * sizeof(Bf16));
+}
+
+void narrow_from_front(void* data, std::size_t n) {
+  auto* bytes = static_cast<char*>(data);
+  const std::size_t whole = n / converted_together * converted_together;
+  for (std::size_t at = 0; at < whole; at += converted_together) {
+    narrow_piece(bytes, at, converted_together);
+  }
+  if (n > whole) narrow_piece(bytes, whole, n - whole);
+}
+
+void widen_piece(char* data, std::size_t at, std::size_t n) {
+  float wide[converted_together];
+  Bf16 narrow[converted_together];
+  __builtin_memcpy(narrow, data + at * sizeof(Bf16), n * sizeof(Bf16));
+#pragma omp simd
+  for (std::size_t i = 0; i < n; ++i) wide[i] = Element<Bf16>::widen(narrow[i]);
+  __builtin_memcpy(data + at * sizeof(float), wide, n * sizeof(float));
+}
+
+// From the end, for the same reason.
+void widen_from_end(void* data, std::size_t begin, std::size_t n) {
+  auto* bytes = static_cast<char*>(data);
+  const std::size_t whole = n / converted_together * converted_together;
+  if (n > whole) widen_piece(bytes, begin + whole, n - whole);
+  for (std::size_t at = whole; at > 0; at -= converted_together) {
+    widen_piece(bytes, begin + at - converted_together, converted_together);
+  }
+}
+
 #define SHOAL_REDUCE_ROW(T) \
   { reduce<T, Sum>, reduce<T, Min>, reduce<T, Max>, reduce<T, Product>, reduce<T, Average> }
 
@@ -415,7 +456,7 @@ void reduce(const void* const* inputs, int input_count, void* const* outputs, in
 const Table table = {{SHOAL_REDUCE_ROW(float), SHOAL_REDUCE_ROW(double), SHOAL_REDUCE_ROW(Bf16),
                       SHOAL_REDUCE_ROW(F16), SHOAL_REDUCE_ROW(std::int8_t),
                       SHOAL_REDUCE_ROW(std::int32_t), SHOAL_REDUCE_ROW(std::int64_t)},
-                     stream_copy, order_stream, claiming_copy};
+                     stream_copy, order_stream, claiming_copy, narrow_from_front, widen_from_end};
 
 }  // namespace SHOAL_SIMD_VARIANT
 }  // namespace shoal::reduce_kernels

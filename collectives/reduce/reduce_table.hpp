@@ -19,6 +19,9 @@ struct Table {
   void (*order_stream)();
   /// Asks for the lines of `to` ahead, for who writes what others have read.
   void (*claiming_copy)(void* to, const void* from, std::size_t bytes);
+  /// narrow_in_place() and widen_in_place() of narrow.hpp.
+  void (*narrow)(void* data, std::size_t n);
+  void (*widen)(void* data, std::size_t begin, std::size_t n);
 };
 
 namespace baseline {

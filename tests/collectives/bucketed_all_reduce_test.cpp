@@ -2,12 +2,15 @@
 #include <gtest/gtest.h>
 
 #include <algorithm>
+#include <cmath>
+#include <cstring>
 #include <numeric>
 #include <random>
 #include <vector>
 
 #include <shoal/collectives/all_reduce.hpp>
 #include <shoal/collectives/bucketed_all_reduce.hpp>
+#include <shoal/collectives/narrow.hpp>
 #include <shoal/runtime/buffer.hpp>
 #include <shoal/runtime/error.hpp>
 #include <support/random.hpp>
@@ -93,6 +96,96 @@ TEST_P(Bucketed, ScattersEachPartToItsRank) {
         }
       }
       EXPECT_EQ(covered, count);
+    }
+  }
+}
+
+// Of N ranks each number is rounded to bf16, which moves it by 2^-8 of it at most, and so is each sum of
+// some of them that is sent on, N - 1 at most; additions in f32 are as nothing beside that. No sum of some
+// is larger than the sum of all absolute values.
+TEST_P(Bucketed, FloatsTravelAsBf16) {
+  std::mt19937_64 random = generator(static_cast<std::uint64_t>(world().rank()) + 1);
+  std::normal_distribution<float> normal;
+  const int ranks = world().size();
+  for (const bool scatter : {false, true}) {
+    for (const Bytes bucket_bytes : {Bytes{4}, Bytes{1000}, Bytes{1} << 20}) {
+      const Index count = bucket_bytes == 4 ? 37 : 20011;
+      std::vector<double> sums(static_cast<std::size_t>(count)), sizes(sums);
+      std::vector<float> mine(static_cast<std::size_t>(count));
+      for (std::size_t i = 0; i < mine.size(); ++i) {
+        mine[i] = normal(random);
+        sums[i] = mine[i];
+        sizes[i] = std::abs(mine[i]);
+      }
+      all_reduce(world(), std::span(sums), ReduceOp::sum);
+      all_reduce(world(), std::span(sizes), ReduceOp::sum);
+      Buffer<float> data(count, Memory::node_shared);
+      BucketedAllReduce::Options options{bucket_bytes, GetParam(), {}};
+      options.scatter = scatter;
+      options.wire = DType::bf16;
+      const std::vector<Block> pieces = {{0, count}};
+      BucketedAllReduce sum(world(), data.data(), count, DType::f32, ReduceOp::sum, pieces, options);
+      std::vector<float> first;
+      for (int round = 0; round < 2; ++round) {
+        std::copy(mine.begin(), mine.end(), data.begin());
+        sum.ready(0);
+        sum.finish();
+        std::vector<float> got;
+        Index rounded = 0;
+        for (const Block& bucket : sum.buckets()) {
+          const Block part = scatter ? block_of(bucket.size, ranks, world().rank())
+                                     : Block{0, bucket.size};
+          for (Index i = bucket.begin + part.begin; i < bucket.begin + part.end(); ++i) {
+            const auto at = static_cast<std::size_t>(i);
+            const double most = ranks == 1 ? 0 : 1.01 * ranks * 0x1p-8 * sizes[at];
+            ASSERT_NEAR(data[i], sums[at], most) << "number " << i << " of " << count;
+            got.push_back(data[i]);
+            if (to_float(to_bfloat16(data[i])) == data[i]) ++rounded;
+          }
+        }
+        // They did travel so: what came is a number of that type.
+        if (ranks > 1) {
+          EXPECT_EQ(rounded, static_cast<Index>(got.size()));
+        }
+        if (round == 0) first = got;
+        EXPECT_EQ(got, first) << "the same numbers have the same sum";
+      }
+    }
+  }
+}
+
+TEST_P(Bucketed, RefusesToSendWhatItCannotRound) {
+  std::vector<double> data(10);
+  const std::vector<Block> pieces = {{0, 10}};
+  BucketedAllReduce::Options options{80, GetParam(), {}};
+  options.wire = DType::bf16;
+  EXPECT_THROW(BucketedAllReduce(world(), data.data(), 10, DType::f64, ReduceOp::sum, pieces, options),
+               Error);
+  options.wire = DType::f16;
+  EXPECT_THROW(BucketedAllReduce(world(), data.data(), 10, DType::f32, ReduceOp::sum, pieces, options),
+               Error);
+}
+
+// Whatever the length and the place: all that was there is there again, rounded.
+TEST(Narrow, RoundsAndWidensWhereTheyLie) {
+  std::mt19937_64 random = generator(static_cast<std::uint64_t>(world().rank()) + 1);
+  for (const Index count : {0, 1, 2, 31, 32, 33, 64, 95, 1000, 4099}) {
+    std::vector<float> data(static_cast<std::size_t>(count));
+    for (float& value : data) {
+      const auto bits = static_cast<std::uint32_t>(random());  // every kind of number, NaN among them
+      std::memcpy(&value, &bits, sizeof value);
+    }
+    const std::vector<float> before = data;
+    const Index begin = count / 3;
+    narrow_in_place(data.data(), count);
+    widen_in_place(data.data(), begin, count - begin);
+    for (auto i = static_cast<std::size_t>(begin); i < data.size(); ++i) {
+      const float expected = to_float(to_bfloat16(before[i]));
+      if (std::isnan(expected)) {
+        ASSERT_TRUE(std::isnan(data[i])) << i << " of " << count;
+      } else {
+        ASSERT_EQ(data[i], expected) << i << " of " << count;
+      }
     }
   }
 }

@@ -2,6 +2,7 @@
 // pass: what is there travels while the rest is computed.
 #pragma once
 
+#include <optional>
 #include <span>
 #include <vector>
 
@@ -31,12 +32,16 @@ class BucketedAllReduce {
     /// Rank r gets only block_of(bucket, ranks, r) of every bucket, for half the messages
     /// (reduce-scatter); what the rest of the array then holds is undefined.
     bool scatter = false;
+    /// The type in which the numbers travel: their own, if not set, or bf16 where they are f32. Each
+    /// is then rounded to bf16 once before it is sent and once wherever a sum of some of them is sent on;
+    /// they are added in f32. Half the bytes, and no more memory: a bucket is rounded where it lies.
+    std::optional<DType> wire = std::nullopt;
   };
 
   /// Of `count` elements at `data`, over `comm`, both of which must outlive this. `pieces`: ranges of
   /// elements without overlap, in the order in which they are expected to be ready; the same on all
   /// ranks. Elements in no piece are ready from the start. Throws Error if a piece is out of the
-  /// array or overlaps another. Collective.
+  /// array or overlaps another, or if such numbers cannot travel as options.wire. Collective.
   BucketedAllReduce(const Communicator& comm, void* data, Index count, DType type, ReduceOp op,
                     std::span<const Block> pieces, const Options& options);
   BucketedAllReduce(const Communicator& comm, void* data, Index count, DType type, ReduceOp op,
@@ -73,11 +78,14 @@ class BucketedAllReduce {
   };
   void start_what_can();
   std::vector<Index> parts_of(const Block& range) const;
+  std::byte* pack(const Block& range) const;
+  void unpack(const Block& range) const;
 
   const Communicator& comm_;
   std::byte* data_;
   Index count_;
   DType type_;
+  DType wire_;
   ReduceOp op_;
   CollectiveOptions options_;
   bool background_;
