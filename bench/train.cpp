@@ -3,12 +3,14 @@
 #include <cmath>
 #include <cstdio>
 #include <map>
+#include <span>
 #include <string>
 
 #include <fmt/format.h>
 #include <shoal/bench/bench.hpp>
 #include <shoal/collectives/all_reduce.hpp>
 #include <shoal/collectives/barrier.hpp>
+#include <shoal/collectives/bucketed_all_reduce.hpp>
 #include <shoal/models/trainer.hpp>
 #include <shoal/runtime/buffer.hpp>
 #include <shoal/runtime/error.hpp>
@@ -46,7 +48,12 @@ struct Steps {
   Index batch_size, micro_batches;
   int warm_up, timed;
   models::MemorySavings savings;
+  models::Traffic traffic;
 };
+
+DType wire_of(const std::string& type) {
+  return train_precision(type) == kernels::Precision::bf16 ? DType::bf16 : DType::f32;
+}
 
 models::TrainOptions options_of(const models::GptConfig& model, const Steps& how) {
   models::TrainOptions options;
@@ -57,6 +64,7 @@ models::TrainOptions options_of(const models::GptConfig& model, const Steps& how
   options.max_iters = how.warm_up + how.timed;
   options.learning_rate.warmup_steps = 0;
   options.savings = how.savings;
+  options.traffic = how.traffic;
   return options;
 }
 
@@ -104,21 +112,28 @@ struct Overlap {
 
 Overlap measure_overlap(const Communicator& world, const models::GptConfig& model, Steps how) {
   Overlap overlap;
+  const DType wire = how.traffic.gradients;
   {
     const Communicator self = world.split(world.rank(), 0, "self");
     const Mesh alone(self, MeshShape{});
     how.batch_size = block_of(how.batch_size, world.size(), world.rank()).size;
     how.micro_batches = 1;
     how.savings = {};
+    how.traffic = {};
     barrier(world);
     overlap.alone_ms = measure_speed(world, alone, model, how).step_ms;
   }
   const Buffer<float> gradients(models::parameter_count(model), Memory::node_shared);
+  BucketedAllReduce::Options sum_options;
+  sum_options.wire = wire;
+  const Block all{0, gradients.size()};
+  BucketedAllReduce sum(world, gradients.data(), gradients.size(), DType::f32, ReduceOp::sum,
+                        std::span(&all, 1), sum_options);
   std::vector<double> times;
   for (int i = 0; i < 4; ++i) {
     barrier(world);
     const auto start = std::chrono::steady_clock::now();
-    all_reduce(world, gradients.span(), ReduceOp::sum);
+    sum.finish();
     const std::chrono::duration<double, std::milli> spent = std::chrono::steady_clock::now() - start;
     if (i > 0) times.push_back(spent.count());  // the first one makes connections
   }
@@ -131,13 +146,19 @@ Overlap measure_overlap(const Communicator& world, const models::GptConfig& mode
 Steps steps_of(const TrainOptions& options, const TrainConfig& config, const MeshShape& mesh) {
   Steps how{options.batch_size > 0 ? options.batch_size : config.batch_size, options.micro_batches,
             options.warm_up > 0 ? options.warm_up : config.warm_up,
-            options.steps > 0 ? options.steps : config.steps, {}};
+            options.steps > 0 ? options.steps : config.steps, {}, {}};
   how.savings.sequence_parallel = options.sequence_parallel;
   how.savings.shard_optimizer = options.shard_optimizer;
+  how.traffic = {wire_of(options.gradient_type), wire_of(options.gather_type)};
   const Index stages = mesh.size_of("pp");
   if (how.micro_batches == 0) {
     how.micro_batches = 1;
-    const Index most = stages > 1 ? std::min(8 * stages, how.batch_size / mesh.size_of("dp")) : 1;
+    // A pass over few rows takes hardly less than one over some hundreds: it rounds, reads and adds to all
+    // weights of the stage.
+    constexpr Index fewest_rows = 256;
+    const Index share = how.batch_size / mesh.size_of("dp");
+    const Index fitting = std::max(stages, share * config.model.block_size / fewest_rows);
+    const Index most = stages > 1 ? std::min({8 * stages, share, fitting}) : 1;
     for (Index count = 2; count <= most; ++count) {
       if (how.batch_size % count == 0) how.micro_batches = count;
     }
@@ -154,6 +175,8 @@ Steps steps_of(const TrainOptions& options, const TrainConfig& config, const Mes
 void check_training(const Communicator& world, const TrainOptions& options) {
   for (const std::string& name : options.configs) train_config(name);
   for (const std::string& type : options.types) train_precision(type);
+  train_precision(options.gradient_type);
+  train_precision(options.gather_type);
   if (options.steps < 0 || options.warm_up < 0) {
     throw UsageError("bench train", "--steps and --warm-up must be 0 or more");
   }
@@ -163,7 +186,11 @@ void check_training(const Communicator& world, const TrainOptions& options) {
   for (const MeshShape& mesh : options.meshes) {
     for (const std::string& name : options.configs) {
       const TrainConfig& config = train_config(name);
-      models::check(options_of(config.model, steps_of(options, config, mesh)), mesh);
+      for (const std::string& type : options.types) {
+        models::GptConfig model = config.model;
+        model.precision = train_precision(type);
+        models::check(options_of(model, steps_of(options, config, mesh)), mesh);
+      }
     }
     if (options.overlap && (world.size() == 1 || mesh.size_of("dp") != world.size())) {
       throw UsageError("bench train", "--overlap is for meshes that divide the batch over all ranks",
@@ -223,7 +250,9 @@ Row train_on(const Communicator& world, const TrainOptions& options, const MeshS
               {"block_size", static_cast<double>(model.block_size)},
               {"parameters", static_cast<double>(models::parameter_count(model))}};
   if (world.node_count() > 1) row.more["sent_bytes"] = measured.spent.sent_bytes;
-  row.notes = {{"dtype", type}};
+  row.notes = {{"dtype", type},
+               {"gradient_dtype", options.gradient_type},
+               {"gather_dtype", options.gather_type}};
   if (!options.overlap) return row;
   const Overlap overlap = measure_overlap(world, model, how);
   const double hidden = overlap.hidden(measured.step_ms);

@@ -372,6 +372,10 @@ class BenchCommand : public Command {
                      "1: each dp rank updates a part of the weights, as in train")
         ->check(CLI::IsMember({0, 1}))
         ->type_name("0|1");
+    add(app, "--gradient-dtype", train_.gradient_type, "TYPE",
+        "in which gradients travel, as in train: fp32 or bf16");
+    add(app, "--gather-dtype", train_.gather_type, "TYPE",
+        "in which new weights travel with --zero 1, as in train: fp32 or bf16");
     app->add_flag("--sequence-parallel", train_.sequence_parallel,
                   "rows between the parallel layers are divided over tp");
     add(app, "--steps", train_.steps, "N", "timed steps; 0: 200 of nano, 15 of gpt2");

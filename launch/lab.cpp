@@ -186,6 +186,10 @@ class LabCommand : public LocalCommand {
     app->add_option("--zero", compare_.shard_optimizer, "1: each dp rank updates a part of the weights")
         ->check(CLI::IsMember({0, 1}))
         ->type_name("0|1");
+    option("--gradient-dtype", compare_.gradient_type, "TYPE",
+           "in which gradients travel between dp ranks, as in train: fp32 or bf16");
+    option("--gather-dtype", compare_.gather_type, "TYPE",
+           "in which new weights travel with --zero 1, as in train: fp32 or bf16");
     option("--warm-up", compare_.warm_up, "N", "steps before those that are timed")
         ->check(CLI::Range(1, 1000));
     option("--steps", compare_.steps, "N", "timed steps")->check(CLI::Range(1, 100000));

@@ -94,6 +94,17 @@ void add_flags(CLI::App& app, TrainFlags& flags) {
                "norms and residuals are divided, too")
       ->group(group);
 
+  group = "Traffic";
+  const auto add_wire = [&](const std::string& name, std::string& value, const char* text) {
+    add(name, value, "TYPE", text)->check(CLI::IsMember({"fp32", "bf16"}))->type_name("TYPE");
+  };
+  add_wire("gradient-dtype", flags.gradient_dtype,
+           "in which gradients travel between dp ranks: fp32, or bf16 for half the bytes; they are added "
+           "in fp32");
+  add_wire("gather-dtype", flags.gather_dtype,
+           "in which new weights travel, with --zero 1: fp32, or with --dtype bf16 bf16 for half the bytes; "
+           "who updates a weight keeps it in fp32");
+
   group = "Evaluation";
   add("eval-interval", flags.eval_interval, "N", "steps between evaluations; 0: none");
   add_size("eval-iters", flags.eval_iters, "batches of an evaluation");
@@ -155,6 +166,10 @@ models::TrainOptions TrainFlags::training(Index vocabulary) const {
   options.savings.shard_optimizer = zero == 1;
   options.savings.recompute = recompute;
   options.savings.sequence_parallel = sequence_parallel;
+  const auto wire = [](const std::string& type) {
+    return type == "bf16" ? DType::bf16 : DType::f32;
+  };
+  options.traffic = {wire(gradient_dtype), wire(gather_dtype)};
   options.optimizer.beta1 = static_cast<float>(beta1);
   options.optimizer.beta2 = static_cast<float>(beta2);
   options.optimizer.weight_decay = static_cast<float>(weight_decay);

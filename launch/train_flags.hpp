@@ -47,6 +47,8 @@ struct TrainFlags {
   bool recompute = false;
   bool sequence_parallel = false;
 
+  std::string gradient_dtype = "fp32", gather_dtype = "fp32";
+
   std::string mesh;
   bool dry_run = false;
   std::string log_json, progress = "auto", trace;

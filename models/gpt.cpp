@@ -7,6 +7,7 @@
 
 #include <shoal/collectives/all_gather.hpp>
 #include <shoal/collectives/broadcast.hpp>
+#include <shoal/collectives/narrow.hpp>
 #include <shoal/runtime/error.hpp>
 
 #include "gpt_impl.hpp"
@@ -35,7 +36,7 @@ DType wire_type(const GptConfig& config) noexcept {
 }
 
 Gpt::Impl::Impl(const GptConfig& gpt_config, const Mesh& over, std::uint64_t seed,
-                const MemorySavings& savings)
+                const MemorySavings& savings, const Traffic& traffic)
     : config(gpt_config),
       mesh(&over),
       stage(stage_on(config, over)),
@@ -60,7 +61,7 @@ Gpt::Impl::Impl(const GptConfig& gpt_config, const Mesh& over, std::uint64_t see
   if (over.axis("dp").size() > 1) {
     const bool beside = !over.axis("dp").on_one_node();
     if (beside && stage.last()) {
-      late_embedding.emplace(over.axis("dp"), embedding.ids(), config.width);
+      late_embedding.emplace(over.axis("dp"), embedding.ids(), config.width, traffic.gradients);
     }
     std::vector<Block> pieces;
     for (const std::vector<Block>& done : backward_stages(layout, beside)) {
@@ -69,20 +70,36 @@ Gpt::Impl::Impl(const GptConfig& gpt_config, const Mesh& over, std::uint64_t see
     }
     BucketedAllReduce::Options how;
     how.scatter = sharded;
+    how.wire = traffic.gradients;
     dp_sum.emplace(over.axis("dp"), gradients.data(), layout.size, DType::f32, ReduceOp::sum,
                    pieces, how);
   }
   if (sharded) {
     gather.emplace(over.axis("dp"), parameters.data(), dp_sum->buckets(),
-                   dp_sum->in_background());
+                   dp_sum->in_background(), traffic.weights);
+    if (traffic.weights != DType::f32) {
+      masters = Buffer<float>(gather->owned_elements());
+      adopt_parameters();
+    }
   } else {
     whole.push_back({0, layout.size});
   }
 }
 
+// All ranks have the same numbers, and round them alike.
+void Gpt::Impl::adopt_parameters() {
+  if (masters.size() == 0) return;
+  float* to = masters.data();
+  for (const Block& range : gather->owned()) {
+    to = std::copy_n(parameters.data() + range.begin, range.size, to);
+  }
+  narrow_in_place(parameters.data(), parameters.size());
+  widen_in_place(parameters.data(), 0, parameters.size());
+}
+
 Gpt::Gpt(const GptConfig& config, const Mesh& mesh, std::uint64_t seed,
-         const MemorySavings& savings)
-    : impl_(std::make_unique<Impl>(config, mesh, seed, savings)) {}
+         const MemorySavings& savings, const Traffic& traffic)
+    : impl_(std::make_unique<Impl>(config, mesh, seed, savings, traffic)) {}
 Gpt::Gpt(Gpt&&) noexcept = default;
 Gpt::~Gpt() = default;
 
@@ -152,6 +169,8 @@ void Gpt::next_token_logits(const TokenBatch& batch, std::span<float> logits) {
 const Gpt::PipelineTimes& Gpt::pipeline_times() const noexcept { return impl_->pipeline_times; }
 
 std::span<float> Gpt::parameters() noexcept { return impl_->parameters.span(); }
+std::span<float> Gpt::masters() noexcept { return impl_->masters.span(); }
+void Gpt::adopt_parameters() { impl_->adopt_parameters(); }
 std::span<float> Gpt::gradients() noexcept {
   impl_->finish_zeroing();
   return impl_->gradients.span();
@@ -178,7 +197,7 @@ std::span<const Block> Gpt::owned() const noexcept {
 bool Gpt::shards_optimizer() const noexcept { return impl_->gather.has_value(); }
 
 void Gpt::updated(std::size_t range) {
-  if (impl_->gather) impl_->gather->updated(range);
+  if (impl_->gather) impl_->gather->updated(range, impl_->masters.data());
 }
 
 void Gpt::finish_update() {
@@ -188,7 +207,7 @@ void Gpt::finish_update() {
 MemoryUse Gpt::memory() const noexcept {
   const Impl& m = *impl_;
   MemoryUse use;
-  use.parameters = bytes_of({&m.parameters});
+  use.parameters = bytes_of({&m.parameters, &m.masters});
   use.gradients = bytes_of({&m.gradients});
   use.activations = bytes_of({&m.final_input, &m.final_norm, &m.final_mean, &m.final_rstd});
   for (const Buffer<float>& input : m.inputs) use.activations += bytes_of({&input});

@@ -27,7 +27,7 @@ DType wire_type(const GptConfig& config) noexcept;
 
 struct Gpt::Impl {
   Impl(const GptConfig& gpt_config, const Mesh& over, std::uint64_t seed,
-       const MemorySavings& savings);
+       const MemorySavings& savings, const Traffic& traffic);
 
   /// What a round over several micro-batches is for.
   struct Round {
@@ -59,6 +59,7 @@ struct Gpt::Impl {
   void run(Round& round);
   void end(Round& round);
   kernels::Gradients start_gradients();
+  void adopt_parameters();
   void finish_zeroing();
 
   const float* weight(Index offset) const {
@@ -99,6 +100,7 @@ struct Gpt::Impl {
   // Where dp_sum goes on beside the backward pass: what the embedding adds to the head's gradient.
   std::optional<LateEmbedding> late_embedding;
   std::optional<ParameterGather> gather;  // where sharded
+  Buffer<float> masters;                  // of what is owned, where weights travel in bf16
   std::vector<Block> whole;               // else all of the array is owned
 
   // Room for the largest batch seen, and as many of them as were in flight.

@@ -5,14 +5,19 @@
 
 #include <shoal/collectives/all_gather.hpp>
 #include <shoal/collectives/all_reduce.hpp>
+#include <shoal/collectives/narrow.hpp>
 #include <shoal/kernels/local/activation.hpp>
 #include <shoal/runtime/buffer.hpp>
 #include <shoal/runtime/settings.hpp>
 
 namespace shoal::models {
 
-LateEmbedding::LateEmbedding(const Communicator& dp, const Block& ids, Index width)
-    : dp_(dp), ids_(ids), width_(width), place_(static_cast<std::size_t>(ids.size), -1) {}
+LateEmbedding::LateEmbedding(const Communicator& dp, const Block& ids, Index width, DType wire)
+    : dp_(dp),
+      ids_(ids),
+      width_(width),
+      wire_(wire),
+      place_(static_cast<std::size_t>(ids.size), -1) {}
 
 void LateEmbedding::collect(Index rows, const std::int32_t* tokens, const float* dout) {
   const auto width = static_cast<std::size_t>(width_);
@@ -56,10 +61,20 @@ void LateEmbedding::add_to(float* table) {
   rows_.clear();
 }
 
+float* LateEmbedding::room_for(Index elements) {
+  if (of_all_.size() < elements) {
+    of_all_ = {};
+    of_all_ = Buffer<float>(elements);
+  }
+  return of_all_.data();
+}
+
 void LateEmbedding::add_densely(float* table) {
   const Buffer<float> sum(ids_.size * width_, Memory::node_shared);
   add_rows(touched_.data(), rows_.data(), touched_.size(), sum.data());
-  all_reduce(dp_, sum.span(), ReduceOp::sum);
+  if (wire_ == DType::bf16) narrow_in_place(sum.data(), sum.size());
+  all_reduce(dp_, sum.data(), sum.data(), sum.size(), wire_, ReduceOp::sum);
+  if (wire_ == DType::bf16) widen_in_place(sum.data(), 0, sum.size());
   kernels::add(sum.size(), table, sum.data(), table);
 }
 
@@ -68,9 +83,11 @@ void LateEmbedding::add_by_rows(const std::vector<Index>& counts, Index all, flo
   all_gather(dp_, touched_.data(), ids.data(), counts, DType::i32);
   std::vector<Index> elements;
   for (const Index count : counts) elements.push_back(count * width_);
-  std::vector<float> rows(static_cast<std::size_t>(all * width_));
-  all_gather(dp_, rows_.data(), rows.data(), elements, DType::f32);
-  add_rows(ids.data(), rows.data(), ids.size(), table);
+  float* const rows = room_for(all * width_);
+  if (wire_ == DType::bf16) narrow_in_place(rows_.data(), static_cast<Index>(rows_.size()));
+  all_gather(dp_, rows_.data(), rows, elements, wire_);
+  if (wire_ == DType::bf16) widen_in_place(rows, 0, all * width_);
+  add_rows(ids.data(), rows, ids.size(), table);
 }
 
 }  // namespace shoal::models

@@ -9,7 +9,9 @@
 #include <cstdint>
 #include <vector>
 
+#include <shoal/runtime/buffer.hpp>
 #include <shoal/runtime/communicator.hpp>
+#include <shoal/runtime/dtype.hpp>
 #include <shoal/runtime/placement.hpp>
 #include <shoal/runtime/units.hpp>
 
@@ -18,8 +20,9 @@ namespace shoal::models {
 /// The rows that one rank of `dp` contributes, and their sum over all.
 class LateEmbedding {
  public:
-  /// `ids`: those whose rows this rank's table holds. All ranks of `dp` have the same ones.
-  LateEmbedding(const Communicator& dp, const Block& ids, Index width);
+  /// `ids`: those whose rows this rank's table holds. All ranks of `dp` have the same ones. Rows travel as
+  /// `wire`: f32, or bf16.
+  LateEmbedding(const Communicator& dp, const Block& ids, Index width, DType wire);
 
   /// Adds dout[rows x width] to the rows of its tokens, as far as they are this rank's ids.
   void collect(Index rows, const std::int32_t* tokens, const float* dout);
@@ -32,13 +35,16 @@ class LateEmbedding {
   void add_rows(const std::int32_t* ids, const float* rows, std::size_t count, float* table) const;
   void add_densely(float* table);
   void add_by_rows(const std::vector<Index>& counts, Index all, float* table);
+  float* room_for(Index elements);
 
   const Communicator& dp_;
   Block ids_;
   Index width_;
+  DType wire_;
   std::vector<std::int32_t> touched_;  // ids, from 0, in the order in which they came
   std::vector<float> rows_;            // theirs
   std::vector<std::int32_t> place_;    // by id: in touched_; -1: not there
+  Buffer<float> of_all_;               // rows of all ranks, kept: fresh memory costs page faults
 };
 
 }  // namespace shoal::models

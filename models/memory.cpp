@@ -37,14 +37,16 @@ std::vector<Block> owned_ranges(Index parameters, bool sharded, const MeshPlace&
   return owned;
 }
 
+// `masters`: the owned weights are what is written.
 Bytes checkpoint_copy(const ParameterLayout& layout, const MeshPlace& place, bool sharded,
-                      std::span<const Block> owned) {
+                      bool masters, std::span<const Block> owned) {
   CheckpointShares shares(place);
   std::vector<TensorSlice> slices;
   const auto add = [&](std::vector<Share> array) {
     for (Share& share : array) slices.push_back(std::move(share.slice));
   };
-  add(shares.of_replicas("", layout.list));
+  add(masters ? shares.of_owned("", layout.list, owned)
+              : shares.of_replicas("", layout.list));
   for (const char* moment : {"first.", "second."}) {
     add(sharded ? shares.of_owned(moment, layout.list, owned)
                 : shares.of_replicas(moment, layout.list));
@@ -282,7 +284,11 @@ MemoryUse predict_memory(const TrainOptions& options, const MeshShape& mesh, int
   MemoryUse use;
   use.parameters = floats(layout.size);
   use.gradients = floats(layout.size);
-  for (const Block& range : owned) use.optimizer += 2 * floats(range.size);
+  const bool masters = sharded && options.traffic.weights != DType::f32;
+  for (const Block& range : owned) {
+    use.optimizer += 2 * floats(range.size);
+    if (masters) use.parameters += floats(range.size);
+  }
   // Inputs of all blocks, for each micro-batch in flight, and what the blocks keep.
   const Index inputs = stage.layers.size * stage.in_flight(options.grad_accum);
   const Index kept = options.savings.recompute ? std::min<Index>(1, inputs) : inputs;
@@ -298,7 +304,7 @@ MemoryUse predict_memory(const TrainOptions& options, const MeshShape& mesh, int
                                            wire_type(model), e.by_rows);
   }
   if (copies_checkpoints(options)) {
-    use.checkpoint = checkpoint_copy(layout, place, sharded, owned);
+    use.checkpoint = checkpoint_copy(layout, place, sharded, masters, owned);
   }
   use.staging = staging(options, e, place, stage, between_nodes);
   return use;

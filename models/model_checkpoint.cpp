@@ -44,7 +44,11 @@ std::vector<TensorSlice> slices_of(Gpt& model, Optimizer* optimizer) {
       slices.push_back(std::move(share.slice));
     }
   };
-  add(shares.of_replicas("", model.parameter_list()), model.parameters());
+  if (model.masters().empty()) {
+    add(shares.of_replicas("", model.parameter_list()), model.parameters());
+  } else {
+    add(shares.of_owned("", model.parameter_list(), model.owned()), model.masters());
+  }
   if (optimizer != nullptr) {
     add(moment_shares(shares, first_moment_name, model), optimizer->first_moment());
     add(moment_shares(shares, second_moment_name, model), optimizer->second_moment());
@@ -153,6 +157,7 @@ void ModelCheckpoint::load(Gpt& model) const {
                      "use the checkpoint's sizes, or start a new run in another --out-dir");
   }
   read_weights(checkpoint_, model, model.parameters());
+  model.adopt_parameters();
 }
 
 void ModelCheckpoint::load(Gpt& model, Optimizer& optimizer) const {

@@ -76,8 +76,10 @@ double Optimizer::step(float learning_rate) {
       adamw.epsilon = options_.epsilon;
       adamw.weight_decay = piece->decay ? options_.weight_decay : 0.0f;
       adamw.step = steps_;
-      kernels::adamw_step(adamw, piece->range.size,
-                          model_.parameters().data() + piece->range.begin,
+      float* const weights = model_.masters().empty()
+                                 ? model_.parameters().data() + piece->range.begin
+                                 : model_.masters().data() + piece->moment;
+      kernels::adamw_step(adamw, piece->range.size, weights,
                           gradients + piece->range.begin, scale, m_.data() + piece->moment,
                           v_.data() + piece->moment);
     }

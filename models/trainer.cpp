@@ -91,6 +91,15 @@ void check(const TrainOptions& options, const MeshShape& mesh) {
   require(adam.weight_decay >= 0, "--weight-decay", std::to_string(adam.weight_decay),
           "it must be 0 or more");
   require(adam.clip >= 0, "--grad-clip", std::to_string(adam.clip), "it must be 0 (off) or more");
+  const Traffic& traffic = options.traffic;
+  for (const DType type : {traffic.gradients, traffic.weights}) {
+    require(type == DType::f32 || type == DType::bf16,
+            "the type in which gradients or weights travel", std::string(name_of(type)),
+            "it must be f32 or bf16");
+  }
+  require(traffic.weights == DType::f32 || (options.savings.shard_optimizer &&
+                                            options.model.precision == kernels::Precision::bf16),
+          "--gather-dtype", "bf16", "pass --zero 1 and --dtype bf16 with it");
   const int replicas = mesh.size_of("dp");
   if (options.batch_size < replicas) {
     throw UsageError("training",
@@ -110,7 +119,7 @@ Trainer::Trainer(const TrainOptions& options, const Mesh& mesh, const Dataset& d
     : options_(checked(options, mesh, data)),
       mesh_(mesh),
       data_(data),
-      model_(options_.model, mesh, options_.seed, options_.savings),
+      model_(options_.model, mesh, options_.seed, options_.savings, options_.traffic),
       optimizer_(model_, options_.optimizer),
       share_(block_of(options_.batch_size, mesh.axis("dp").size(), mesh.coordinate("dp"))),
       writer_(mesh.all()) {

@@ -75,6 +75,7 @@ std::vector<std::string> command_of(const CompareOptions& options, const std::st
   return {"shoal", "bench", "train", "--config", options.config, "--dtype", options.type, "--mesh",
           mesh, "--batch-size", std::to_string(options.batch_size), "--grad-accum",
           std::to_string(options.micro_batches), "--zero", options.shard_optimizer ? "1" : "0",
+          "--gradient-dtype", options.gradient_type, "--gather-dtype", options.gather_type,
           "--warm-up", std::to_string(options.warm_up), "--steps", std::to_string(options.steps),
           "--json", json};
 }

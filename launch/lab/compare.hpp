@@ -16,6 +16,7 @@ struct CompareOptions {
   int micro_batches = 0;  ///< 0: as many as the stages of each mesh want
   int warm_up = 1, steps = 2;
   bool shard_optimizer = false;
+  std::string gradient_type = "fp32", gather_type = "fp32";
   std::string json;
 };
 

@@ -75,6 +75,16 @@ void add_workload_flags(CLI::App& app, PlanFlags& flags) {
       ->check(CLI::IsMember({"fp32", "bf16", "fp8", "int8", "fp4"}))
       ->type_name("T")
       ->group(group);
+  const auto add_wire = [&](const char* name, std::string& type, const char* text) {
+    app.add_option(name, type, text)
+        ->check(CLI::IsMember({"fp32", "bf16"}))
+        ->type_name("T")
+        ->group(group);
+  };
+  add_wire("--gradient-dtype", flags.gradient_type,
+           "in which gradients travel between replicas: fp32, bf16 (as the software does it)");
+  add_wire("--gather-dtype", flags.gather_type,
+           "in which new weights travel with --zero: fp32, bf16 (as the software does it)");
   app.add_option("--weights", flags.weights,
                  "how inference stores weights: a type, or q40 (as --dtype)")
       ->check(CLI::IsMember({"fp32", "bf16", "fp8", "int8", "fp4", "q40"}))
@@ -160,6 +170,15 @@ Workload PlanFlags::make_workload(const planning::Model& of, const planning::Clu
   if (training && (made.type == "int8" || made.type == "fp4")) {
     throw UsageError("--dtype " + made.type, "nobody trains in it", "choose fp32, bf16 or fp8");
   }
+  if (!training && !(gradient_type.empty() && gather_type.empty())) {
+    throw UsageError(gradient_type.empty() ? "--gather-dtype" : "--gradient-dtype",
+                     "it is for training", "leave it out");
+  }
+  if (gather_type == "bf16" && made.type == "fp32") {
+    throw UsageError("--gather-dtype bf16", "products take fp32 weights", "pass --dtype bf16");
+  }
+  made.gradient_type = gradient_type;
+  made.gather_type = gather_type;
   static_cast<void>(on.device.rate(made.type));
   planning::check(made, of);
   return made;
@@ -204,8 +223,10 @@ std::string describe(const Workload& workload) {
   const std::string stored = workload.weights.empty() ? "" : ", weights in " + workload.weights;
   switch (workload.kind) {
     case Workload::Kind::train:
-      return fmt::format("train, a step of {} sequences of {} tokens, {}", workload.batch,
-                         workload.sequence, workload.type);
+      return fmt::format("train, a step of {} sequences of {} tokens, {}{}{}", workload.batch,
+                         workload.sequence, workload.type,
+                         workload.gradient_type.empty() ? "" : ", gradients travel in " + workload.gradient_type,
+                         workload.gather_type.empty() ? "" : ", weights in " + workload.gather_type);
     case Workload::Kind::prefill:
       return fmt::format("read {} prompt{} of {} tokens, {}{}", workload.batch,
                          workload.batch == 1 ? "" : "s", workload.sequence, workload.type, stored);

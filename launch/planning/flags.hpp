@@ -13,7 +13,7 @@ namespace shoal::launch {
 
 /// As given; the functions make of it what the planner takes. They throw UsageError.
 struct PlanFlags {
-  std::string model, cluster, software, type, weights, mesh;
+  std::string model, cluster, software, type, weights, mesh, gradient_type, gather_type;
   int nodes = 0;
   bool train = false, prefill = false, decode = false;
   Index global_batch = 0, batch = 0, context = 0, micro_batch = 0;

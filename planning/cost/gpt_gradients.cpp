@@ -10,10 +10,12 @@
 #include <shoal/collectives/bucketed_all_reduce.hpp>
 #include <shoal/planning/kernels.hpp>
 
+#include "cost/tally.hpp"
+
 namespace shoal::planning {
 namespace {
 
-constexpr double gradient_bytes = 4;
+constexpr double float_bytes = 4;
 
 double whole_number(Index value) { return static_cast<double>(value); }
 
@@ -34,6 +36,7 @@ class GptGradients {
         layout_(layout),
         device_(prices.cluster().device),
         pass_(pass),
+        bytes_(travelling_bytes(workload.gradient_type, float_bytes)),
         weights_(pass.weights),
         ids_(pass.has_embedding ? std::ceil(whole_number(model.vocabulary) / layout.tp) : 0),
         width_(whole_number(model.width)),
@@ -45,7 +48,8 @@ class GptGradients {
     if (pass_.gradients_wait) {
       const Operation operation =
           layout_.zero >= 1 ? Operation::reduce_scatter : Operation::all_reduce;
-      sum.seconds = prices_.collective(operation, gradient_bytes * weights_, group, &sum.level);
+      sum.seconds =
+          prices_.collective(operation, bytes_ * weights_, group, &sum.level) + conversion();
       sum.text = fmt::format("Gradients: {:.4g} ms, after the backward pass", sum.seconds * 1e3);
       return sum;
     }
@@ -59,7 +63,7 @@ class GptGradients {
     for (const double each : stages) computing += each;
     for (const GradientBucket& each : all) summing += each.seconds;
     const double late = pass_.has_embedding ? late_embedding(group) : 0;
-    sum.seconds = beside(stages, all, sum.level) - computing + late;
+    sum.seconds = beside(stages, all, sum.level) - computing + late + conversion();
     sum.text = fmt::format(
         "Gradients: {} buckets of {:.4g} ms in all beside {:.4g} ms of backward pass, then {:.4g} ms "
         "for the rows of the embedding; {:.4g} ms not hidden",
@@ -68,6 +72,13 @@ class GptGradients {
   }
 
  private:
+  // Gradients that travel in another type are rounded, and their sums, or a part of them, widened again:
+  // together the bytes of an addition, or half of them.
+  double conversion() const {
+    if (bytes_ == float_bytes) return 0;
+    return stream_seconds_of(device_, "add", weights_, 1) / (layout_.zero >= 1 ? 2 : 1);
+  }
+
   double layer_weights() const {
     return (4 * width_ * width_ + 2 * width_ * whole_number(model_.ffn)) / layout_.tp;
   }
@@ -93,7 +104,7 @@ class GptGradients {
       }
       if (end > layers_end) bucket.stage = static_cast<std::size_t>(layers_) + 1;
       // A link that has rested lets the first ones pass at once.
-      const double bytes = gradient_bytes * whole_number(size);
+      const double bytes = bytes_ * whole_number(size);
       prices_.collective(operation, bytes, group, level);
       bucket.seconds = prices_.collective_after(operation, bytes, group, credit);
       credit = std::max(0.0, credit - prices_.link_bytes(operation, bytes, group));
@@ -115,11 +126,11 @@ class GptGradients {
     const double met = ids_ * drawn;  // tokens without a pattern
     double seconds = prices_.collective(Operation::all_gather, 8 * dp, group);
     if (dp * met > 2 * ids_) {
-      return seconds + prices_.collective(Operation::all_reduce, gradient_bytes * ids_ * width_, group) +
+      return seconds + prices_.collective(Operation::all_reduce, bytes_ * ids_ * width_, group) +
              2 * stream_seconds_of(device_, "add", ids_, width_);
     }
     seconds += prices_.collective(Operation::all_gather, 4 * dp * met, group);
-    seconds += prices_.collective(Operation::all_gather, gradient_bytes * dp * met * width_, group);
+    seconds += prices_.collective(Operation::all_gather, bytes_ * dp * met * width_, group);
     return seconds + stream_seconds_of(device_, "add", dp * met, width_);
   }
 
@@ -163,6 +174,7 @@ class GptGradients {
   const Layout& layout_;
   const Device& device_;
   const BackwardPass& pass_;
+  double bytes_;  // of a gradient on its way
   double weights_, ids_, width_, layers_;
 };
 

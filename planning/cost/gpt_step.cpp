@@ -11,7 +11,6 @@
 #include <fmt/format.h>
 #include <shoal/planning/kernels.hpp>
 
-
 namespace shoal::planning {
 namespace {
 

@@ -326,6 +326,10 @@ double bytes_of_type(std::string_view type) {
                    "choose one of fp32, bf16, fp8, int8, fp4, q40");
 }
 
+double travelling_bytes(const std::string& type, double usual) {
+  return type.empty() ? usual : bytes_of_type(type);
+}
+
 std::vector<LayerOp> layer_ops(const Model& model, const Software& software, const Prices& prices,
                                const Layout& layout, const LayerWork& work) {
   return Builder(model, software, prices, layout, work).layer();

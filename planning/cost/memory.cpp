@@ -31,6 +31,8 @@ MemoryNeed of_this_runtime(const Model& model, const Workload& workload, const L
       workload.type == "fp32" ? kernels::Precision::fp32 : kernels::Precision::bf16;
   options.savings.shard_optimizer = layout.zero >= 1;
   options.savings.recompute = layout.recompute == Recompute::full;
+  const bool narrow = options.savings.shard_optimizer && workload.gather_type == "bf16";
+  if (narrow) options.traffic.weights = DType::bf16;
   options.batch_size = layout.micro_batch * layout.dp;
   options.grad_accum = workload.batch / options.batch_size;
   const MeshShape mesh{{{"pp", layout.pp}, {"dp", layout.dp}, {"tp", layout.tp}}};

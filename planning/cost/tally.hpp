@@ -2,6 +2,7 @@
 #pragma once
 
 #include <array>
+#include <string>
 #include <vector>
 
 #include <shoal/planning/estimate.hpp>
@@ -37,6 +38,9 @@ double expert_share(const Model& model);
 double rank_parameters(const Model& model, const Layout& layout);
 double routed_parameters(const Model& model, const Layout& layout);
 double end_parameters(const Model& model, const Layout& layout);
+
+/// Bytes in which a gradient or weight travels: of the type that the workload asks for, or else `usual`.
+double travelling_bytes(const std::string& type, double usual);
 
 /// Adds what cannot be overlapped; fills in all of the estimate but its memory.
 void estimate_training(const Model& model, const Software& software, const Prices& prices,

@@ -8,6 +8,7 @@
 #include <cmath>
 
 #include <fmt/format.h>
+#include <shoal/planning/kernels.hpp>
 
 #include "cost/gpt_gradients.hpp"
 #include "cost/link_credit.hpp"
@@ -24,8 +25,10 @@ struct Replicas {
 };
 
 Replicas replicas_of(const Model& model, const Software& software, const Prices& prices,
-                     const Layout& layout, double micro_steps) {
+                     const Workload& workload, const Layout& layout, double micro_steps) {
   Replicas out;
+  const double summed = travelling_bytes(workload.gradient_type, software.reduced_bytes);
+  const double gathered = travelling_bytes(workload.gather_type, software.weight_bytes);
   const double weights = rank_parameters(model, layout);
   const double routed = routed_parameters(model, layout);
   const double layers = std::ceil(static_cast<double>(model.layers) / layout.pp);
@@ -39,13 +42,13 @@ Replicas replicas_of(const Model& model, const Software& software, const Prices&
       out.level = std::max(out.level, level);
       return seconds + software.call_seconds;
     };
-    if (layout.zero == 0) return price(Operation::all_reduce, software.reduced_bytes, pieces);
+    if (layout.zero == 0) return price(Operation::all_reduce, summed, pieces);
     const double gather =
-        price(Operation::all_gather, software.weight_bytes, layout.zero >= 3 ? pieces : 1);
+        price(Operation::all_gather, gathered, layout.zero >= 3 ? pieces : 1);
     // ZeRO-3 gathers the weights for each forward and each backward pass, and keeps none.
     const double gathers = layout.zero >= 3 ? 2 * micro_steps : 1;
     const double sums = layout.zero >= 2 ? micro_steps : 1;
-    return sums * price(Operation::reduce_scatter, software.reduced_bytes, pieces) +
+    return sums * price(Operation::reduce_scatter, summed, pieces) +
            gathers * gather;
   };
   const double ends = end_parameters(model, layout);
@@ -180,12 +183,16 @@ void estimate_training(const Model& model, const Software& software, const Price
     int level = sum.level;
     if (explain) out.steps.push_back(sum.text);
     if (layout.zero >= 1) {
-      exposed += prices.collective(Operation::all_gather, software.weight_bytes * most_weights,
+      const double bytes = travelling_bytes(workload.gather_type, software.weight_bytes);
+      exposed += prices.collective(Operation::all_gather, bytes * most_weights,
                                    {layout.dp, layout.tp}, &level);
+      if (bytes != software.weight_bytes) {  // widened again
+        exposed += stream_seconds_of(prices.cluster().device, "add", most_weights, 1) / 2;
+      }
     }
     rest.push_back({cluster.levels[static_cast<std::size_t>(level)].name, exposed});
   } else if (!pieces.measured) {
-    const Replicas replicas = replicas_of(model, software, prices, layout, m);
+    const Replicas replicas = replicas_of(model, software, prices, workload, layout, m);
     // Beside the backward pass of the last micro-step; ZeRO-3 has all passes.
     const double passing =
         static_cast<double>(model.layers) / p * (backward.total() + again.total());

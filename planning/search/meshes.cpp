@@ -68,6 +68,8 @@ Workload workload_of(const models::TrainOptions& options, const MeshShape& mesh)
   workload.sequence = options.model.block_size;
   workload.type = options.model.precision == kernels::Precision::bf16 ? "bf16" : "fp32";
   workload.dropout = options.model.dropout > 0;
+  if (options.traffic.gradients == DType::bf16) workload.gradient_type = "bf16";
+  if (options.traffic.weights == DType::bf16) workload.gather_type = "bf16";
   return workload;
 }
 

@@ -210,7 +210,8 @@ class StageWriter {
     if (beside) program_.emplace_back().kind = Action::Kind::launch;
     const Operation operation =
         layout_.zero >= 1 ? Operation::reduce_scatter : Operation::all_reduce;
-    collective("gradients", operation, weights * software_.reduced_bytes, group);
+    const double bytes = travelling_bytes(workload_.gradient_type, software_.reduced_bytes);
+    collective("gradients", operation, weights * bytes, group);
   }
 
   void update() {
@@ -227,10 +228,10 @@ class StageWriter {
     const double mine = shared + experts / ranks;
     run(update_pieces(model_, software_, prices_, workload_, layout_, mine), "optimizer");
     if (layout_.zero < 1) return;
-    collective("weights", Operation::all_gather, shared * software_.weight_bytes,
-               {layout_.dp, layout_.tp});
+    const double bytes = travelling_bytes(workload_.gather_type, software_.weight_bytes);
+    collective("weights", Operation::all_gather, shared * bytes, {layout_.dp, layout_.tp});
     if (experts > 0) {
-      collective("weights", Operation::all_gather, experts / ranks * software_.weight_bytes,
+      collective("weights", Operation::all_gather, experts / ranks * bytes,
                  {std::max(1, stage_ranks() / ranks), ranks});
     }
   }

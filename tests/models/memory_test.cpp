@@ -79,6 +79,8 @@ TEST(Memory, BuffersAreWhatWasSaid) {
       options.batch_size = 9;
       options.model.precision =
           (variant & 4) != 0 ? kernels::Precision::bf16 : kernels::Precision::fp32;
+      if (variant % 2 == 1) options.traffic.gradients = DType::bf16;
+      if ((variant & 6) == 6) options.traffic.weights = DType::bf16;
       if (variant % 4 == 3 || variant == 8) {
         options.out_dir = folder.path() / std::to_string(++run);
         options.max_iters = 3;

@@ -111,10 +111,12 @@ struct TrainOptions {
   std::vector<MeshShape> meshes;                ///< one after the other
   Index batch_size = 0;                         ///< sequences of a step; 0: the configuration's
   /// Parts of a step, which must divide it. 0: on a mesh with stages as many as eight for each, as far as
-  /// the batch has them, which leaves a stage waiting for a ninth of the time at most; otherwise one.
+  /// the batch has them with 256 tokens a replica or more, but one for each stage; otherwise one.
   Index micro_batches = 1;
   bool sequence_parallel = false;               ///< as in models::MemorySavings
   bool shard_optimizer = false;                 ///< likewise
+  std::string gradient_type = "fp32";           ///< fp32 or bf16, as in models::Traffic
+  std::string gather_type = "fp32";             ///< likewise, of weights
   int warm_up = 0;                              ///< steps before these; 0: the configuration's
   int steps = 0;                                ///< timed steps; 0: as many as take some seconds
   /// Also measure how much of the sum of gradients hides behind the backward pass: with the steps of

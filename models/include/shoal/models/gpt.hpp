@@ -10,6 +10,7 @@
 #include <vector>
 
 #include <shoal/kernels/local/gemm.hpp>
+#include <shoal/runtime/dtype.hpp>
 #include <shoal/runtime/mesh.hpp>
 #include <shoal/runtime/placement.hpp>
 #include <shoal/runtime/view.hpp>
@@ -93,6 +94,18 @@ struct MemorySavings {
   bool sequence_parallel = false;
 };
 
+/// In which types the dp ranks exchange what they have computed. All products are as precise as
+/// GptConfig says, whatever travels, and all sums are made in fp32.
+struct Traffic {
+  /// Of the gradients: f32, or bf16 for half the bytes. Each is then rounded to bf16 (2^-8 of it at
+  /// most) before it is sent, and so is each sum of some ranks' that is sent on. The sum is deterministic.
+  DType gradients = DType::f32;
+  /// Of new weights, where the optimizer is sharded: f32, or bf16 for half the bytes. Each rank then has the
+  /// weights that it updates in fp32 as well (Gpt::masters), which is what learns and what checkpoints
+  /// hold; all compute with the rounded ones, which are what products of bf16 operands take anyway.
+  DType weights = DType::f32;
+};
+
 /// Memory of one rank for training, by purpose.
 struct MemoryUse {
   Bytes parameters = 0;
@@ -120,7 +133,7 @@ class Gpt {
   /// projections divided by sqrt(2·layers) (Radford et al. 2019); they do not depend on the mesh.
   /// `mesh` must outlive the model.
   Gpt(const GptConfig& config, const Mesh& mesh, std::uint64_t seed,
-      const MemorySavings& savings = {});
+      const MemorySavings& savings = {}, const Traffic& traffic = {});
   Gpt(Gpt&&) noexcept;
   ~Gpt();
 
@@ -154,6 +167,11 @@ class Gpt {
 
   /// This rank's weights and gradients, flat, in the same order.
   std::span<float> parameters() noexcept;
+  /// Where weights travel in bf16: those of owned() in fp32, one range after the other, which are what
+  /// learns; parameters() then are rounded, the same on all ranks. Otherwise empty.
+  std::span<float> masters() noexcept;
+  /// Takes what is in parameters(), the same on all dp ranks, for the weights in fp32.
+  void adopt_parameters();
   std::span<float> gradients() noexcept;
   void zero_gradients();
   /// Sums the gradients over the dp axis, or waits for what has begun. With a sharded optimizer only
@@ -164,7 +182,7 @@ class Gpt {
   std::span<const Block> owned() const noexcept;
   /// True if that is not all of it.
   bool shards_optimizer() const noexcept;
-  /// owned()[range] has its new values; ranges come in order. Collective over dp.
+  /// owned()[range], or its masters(), has its new values; ranges come in order. Collective over dp.
   void updated(std::size_t range);
   /// Returns when every rank has all new values. Collective over dp.
   void finish_update();

@@ -21,6 +21,7 @@ namespace shoal::models {
 struct TrainOptions {
   GptConfig model;  ///< its vocabulary and block size must be the data set's
   MemorySavings savings;
+  Traffic traffic;
   Optimizer::Options optimizer;
   LearningRate learning_rate;
   Index batch_size = 12;          ///< sequences of a micro-step, over all ranks

@@ -26,6 +26,9 @@ struct Workload {
   Index sequence = 1;         ///< tokens of each
   std::string type = "bf16";  ///< of matrix products: see Device::rate
   bool dropout = false;       ///< training: there is some (looked at on measured machines only)
+  /// Training: in which gradients are summed and new weights are gathered ("fp32", "bf16"); empty: as the
+  /// software does it.
+  std::string gradient_type, gather_type;
   std::string weights;        ///< how inference stores weights: a type, or "q40"; empty: as `type`
 };
 
