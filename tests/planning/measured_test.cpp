@@ -305,6 +305,23 @@ TEST(MeasuredStep, IsWhatTheSimulatorPlays) {
   }
 }
 
+// On a link that everything waits for a step is as long as its bytes.
+TEST(MeasuredStep, HalvesWhatTravelsInBf16) {
+  models::TrainOptions options = small_run();
+  options.model = {512, 64, 12, 4, 512};
+  const auto travels = [&](DType type) {
+    options.traffic = {type, type};
+    Cluster slow = machine(2, 1), fast = slow;
+    slow.levels[0].measured["message"] = constant(1, 1e-6);
+    fast.levels[0].measured["message"] = constant(1, 1e-15);
+    return step_seconds(slow, options, mesh_of(2, 1)) - step_seconds(fast, options, mesh_of(2, 1));
+  };
+  for (const bool sharded : {false, true}) {
+    options.savings.shard_optimizer = sharded;
+    EXPECT_NEAR(travels(DType::bf16) / travels(DType::f32), 0.5, 0.05) << sharded;
+  }
+}
+
 TEST(Meshes, AreAllThatCanBeAndTheQuickestFirst) {
   models::TrainOptions options = small_run();
   const Software software = find_software("shoal");
