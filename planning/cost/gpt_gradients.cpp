@@ -15,7 +15,7 @@
 namespace shoal::planning {
 namespace {
 
-constexpr double float_bytes = 4;
+constexpr double own_bytes = 4;  // of a gradient that is not rounded
 
 double whole_number(Index value) { return static_cast<double>(value); }
 
@@ -36,7 +36,7 @@ class GptGradients {
         layout_(layout),
         device_(prices.cluster().device),
         pass_(pass),
-        bytes_(travelling_bytes(workload.gradient_type, float_bytes)),
+        bytes_(travelling_bytes(workload.gradient_type, own_bytes)),
         weights_(pass.weights),
         ids_(pass.has_embedding ? std::ceil(whole_number(model.vocabulary) / layout.tp) : 0),
         width_(whole_number(model.width)),
@@ -75,7 +75,7 @@ class GptGradients {
   // Gradients that travel in another type are rounded, and their sums, or a part of them, widened again:
   // together the bytes of an addition, or half of them.
   double conversion() const {
-    if (bytes_ == float_bytes) return 0;
+    if (bytes_ == own_bytes) return 0;
     return stream_seconds_of(device_, "add", weights_, 1) / (layout_.zero >= 1 ? 2 : 1);
   }
 
