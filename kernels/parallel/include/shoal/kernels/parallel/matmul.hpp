@@ -34,7 +34,7 @@ struct MatmulOptions {
 /// chosen, and what the alternatives would cost.
 ///
 /// Throws UsageError for an unknown algorithm, Error on all ranks if "in_place" is asked for and a part is
-/// not in node-shared memory.
+/// not in node-shared memory; of a single rank the parts may lie anywhere.
 void matmul(const Communicator& ranks, Index m, Index n, Index k, const float* a,
             const Placement& a_at, const float* b, const Placement& b_at, float* c,
             const Placement& c_at, const MatmulOptions& options = {});
