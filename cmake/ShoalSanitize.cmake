@@ -12,7 +12,7 @@ target_compile_options(shoal_compile_options INTERFACE -O1 -g1
   -fsanitize=${SHOAL_SANITIZE} -fno-omit-frame-pointer -fno-sanitize-recover=undefined)
 target_link_options(shoal_compile_options INTERFACE -fsanitize=${SHOAL_SANITIZE})
 
-if(SHOAL_SANITIZE MATCHES address)
+if(SHOAL_SANITIZE MATCHES "address|thread")
   # In executables: only there it comes before the sanitizer's own dlclose.
   target_sources(shoal_compile_options INTERFACE
     $<$<STREQUAL:$<TARGET_PROPERTY:TYPE>,EXECUTABLE>:${CMAKE_CURRENT_LIST_DIR}/sanitizers/keep_modules.cpp>)
