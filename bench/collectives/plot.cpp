@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <array>
+#include <cmath>
 #include <cstdio>
 #include <fstream>
 #include <functional>
@@ -16,7 +17,7 @@ namespace {
 
 // In pixels: two panels side by side, and the names of the curves beside them.
 constexpr int plot_width = 1180, row_height = 400;
-constexpr double right_of_rate = 0.82;
+constexpr double right_of_rate = 0.79;
 
 // Colours that the colour-blind can tell apart (Okabe & Ito 2008), then the same with other dashes.
 constexpr std::array colours = {"#0072b2", "#d55e00", "#009e73", "#cc79a7",
@@ -43,6 +44,30 @@ std::string look_of(const Series& series, std::size_t number) {
   return fmt::format("with linespoints pt 7 ps 0.4 lw {} dt {} lc rgb '{}'",
                      series.name == "auto" ? 3.0 : 1.6, dashes[number / colours.size() % dashes.size()],
                      colours[number % colours.size()]);
+}
+
+// Marks of the sizes at powers of two, eight at most. (gnuplot's own prefixes leave a gap where there is none.)
+std::string size_marks(const std::vector<Panel>& panels) {
+  double least = 1e300, most = 1;
+  for (const Panel& panel : panels) {
+    for (const Series& series : panel.series) {
+      if (series.points.empty()) continue;
+      least = std::min(least, series.points.front().first);
+      most = std::max(most, series.points.back().first);
+    }
+  }
+  constexpr int most_marks = 8;
+  const int first = std::max(0, static_cast<int>(std::ceil(std::log2(least))));
+  const int last = static_cast<int>(std::log2(most));
+  const int step = std::max(1, (last - first + most_marks) / most_marks);
+  std::string out = "set xtics (";
+  for (int power = first; power <= last; power += step) {
+    constexpr std::array prefixes = {"", "Ki", "Mi", "Gi", "Ti", "Pi", "Ei"};
+    const auto prefix = static_cast<std::size_t>(power / 10);
+    out += fmt::format("{}'{} {}B' {}", power == first ? "" : ", ", 1 << power % 10,
+                       prefixes[std::min(prefix, prefixes.size() - 1)], std::exp2(power));
+  }
+  return out + ") rotate by -30\n";
 }
 
 // One set of axes; `value` in gnuplot's words, of bytes $1 and seconds $2.
@@ -80,8 +105,8 @@ std::string plot_script(const std::vector<Panel>& panels, const std::string& fil
   }
   out += fmt::format("set multiplot layout {},2\n", std::max<std::size_t>(panels.size(), 1));
   out +=
-      "set tmargin 4\nset logscale x 2\nset logscale y\nset grid lc rgb '#dddddd'\nset xlabel 'size (bytes)'\n"
-      "set format x '%.0b %BB'\nset xtics rotate by -30\n";
+      "set tmargin 4\nset logscale x 2\nset logscale y\nset grid lc rgb '#dddddd'\nset xlabel 'size'\n";
+  out += size_marks(panels);
   for (std::size_t row = 0; row < panels.size(); ++row) {
     const Panel& panel = panels[row];
     if (panel.series.empty()) continue;
