@@ -5,7 +5,6 @@
 #include <cmath>
 #include <cstdio>
 #include <fstream>
-#include <functional>
 
 #include <fmt/format.h>
 #include <shoal/runtime/error.hpp>

@@ -14,7 +14,7 @@ int send_buffer_bytes(unsigned least_round_trip) noexcept;
 /// grow to megabytes. With less than that a sender that shares its core comes too late to keep the link
 /// busy. Four hosts of two ranks that share two cores (EPYC, Zen 5) reduce 16 MiB over 10 Gbit/s in 52 ms with
 /// 32 KiB, 29.2 with 64, 27.4 with 128, 24.9 with 192, 25.6 with 512 and 37 with 2 MiB; of one rank each in
-/// 36.7, 21.2, 22.6, 21.7, 23.6 and 25.6 ms.
+/// 36.7, 21.2, 22.6, 21.7, 23.6 and 25.6 ms (single runs, of this setting alone).
 /// False if the peer is not near, or that is not known yet: then ask again later.
 bool bound_send_buffer(int socket) noexcept;
 

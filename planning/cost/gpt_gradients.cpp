@@ -48,8 +48,7 @@ class GptGradients {
     if (pass_.gradients_wait) {
       const Operation operation =
           layout_.zero >= 1 ? Operation::reduce_scatter : Operation::all_reduce;
-      sum.seconds =
-          prices_.collective(operation, bytes_ * weights_, group, &sum.level) + conversion();
+      sum.seconds = prices_.collective(operation, bytes_ * weights_, group, &sum.level);
       sum.text = fmt::format("Gradients: {:.4g} ms, after the backward pass", sum.seconds * 1e3);
       return sum;
     }
@@ -63,7 +62,7 @@ class GptGradients {
     for (const double each : stages) computing += each;
     for (const GradientBucket& each : all) summing += each.seconds;
     const double late = pass_.has_embedding ? late_embedding(group) : 0;
-    sum.seconds = beside(stages, all, sum.level) - computing + late + conversion();
+    sum.seconds = beside(stages, all, sum.level) - computing + late;
     sum.text = fmt::format(
         "Gradients: {} buckets of {:.4g} ms in all beside {:.4g} ms of backward pass, then {:.4g} ms "
         "for the rows of the embedding; {:.4g} ms not hidden",
@@ -72,13 +71,6 @@ class GptGradients {
   }
 
  private:
-  // Gradients that travel in another type are rounded, and their sums, or a part of them, widened again:
-  // together the bytes of an addition, or half of them.
-  double conversion() const {
-    if (bytes_ == own_bytes) return 0;
-    return stream_seconds_of(device_, "add", weights_, 1) / (layout_.zero >= 1 ? 2 : 1);
-  }
-
   double layer_weights() const {
     return (4 * width_ * width_ + 2 * width_ * whole_number(model_.ffn)) / layout_.tp;
   }

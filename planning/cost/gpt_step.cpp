@@ -11,6 +11,8 @@
 #include <fmt/format.h>
 #include <shoal/planning/kernels.hpp>
 
+#include "cost/tally.hpp"
+
 namespace shoal::planning {
 namespace {
 
@@ -85,6 +87,7 @@ class GptPieces {
         exchange("norm over ranks", Operation::all_reduce, 8, {layout_.tp, 1});
       }
       stream("optimizer", "adamw", owned, 1);
+      convert(weights);
     });
   }
 
@@ -92,6 +95,19 @@ class GptPieces {
   // Parameters of a rank.
   double small_weights() const { return small_parameters(model_, layout_); }
   double positions() const { return whole(workload_.sequence) * width_; }
+
+  // What travels in another type is rounded, and what comes of it, all or a part, widened again: together
+  // the bytes of an addition, or half of them.
+  void convert(double weights) {
+    if (layout_.dp == 1) return;
+    const bool divided = layout_.zero >= 1;
+    if (travelling_bytes(workload_.gradient_type, float_bytes) != float_bytes) {
+      stream("gradients to another type and back", "add", divided ? weights / 2 : weights, 1);
+    }
+    if (divided && travelling_bytes(workload_.gather_type, float_bytes) != float_bytes) {
+      stream("weights from another type", "add", weights / 2, 1);
+    }
+  }
 
   template <class Fill>
   std::vector<LayerOp> part(const Fill& fill) {

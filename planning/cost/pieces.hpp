@@ -29,7 +29,7 @@ StepPieces step_pieces(const Model& model, const Software& software, const Price
                        const Workload& workload, const Layout& layout, double footprint);
 
 /// What follows the passes, for `weights` parameters on a rank: gradients of zero, the agreement of the
-/// ranks, the optimizer.
+/// ranks, the optimizer, and the conversion of what travels in another type.
 std::vector<LayerOp> update_pieces(const Model& model, const Software& software, const Prices& prices,
                                    const Workload& workload, const Layout& layout, double weights);
 

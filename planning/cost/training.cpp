@@ -8,7 +8,6 @@
 #include <cmath>
 
 #include <fmt/format.h>
-#include <shoal/planning/kernels.hpp>
 
 #include "cost/gpt_gradients.hpp"
 #include "cost/link_credit.hpp"
@@ -186,9 +185,6 @@ void estimate_training(const Model& model, const Software& software, const Price
       const double bytes = travelling_bytes(workload.gather_type, software.weight_bytes);
       exposed += prices.collective(Operation::all_gather, bytes * most_weights,
                                    {layout.dp, layout.tp}, &level);
-      if (bytes != software.weight_bytes) {  // widened again
-        exposed += stream_seconds_of(prices.cluster().device, "add", most_weights, 1) / 2;
-      }
     }
     rest.push_back({cluster.levels[static_cast<std::size_t>(level)].name, exposed});
   } else if (!pieces.measured) {
