@@ -3,20 +3,18 @@
 #include <cmath>
 #include <cstdio>
 #include <map>
-#include <span>
+#include <optional>
 #include <string>
 
 #include <fmt/format.h>
 #include <shoal/bench/bench.hpp>
 #include <shoal/collectives/all_reduce.hpp>
 #include <shoal/collectives/barrier.hpp>
-#include <shoal/collectives/bucketed_all_reduce.hpp>
 #include <shoal/models/trainer.hpp>
-#include <shoal/runtime/buffer.hpp>
 #include <shoal/runtime/error.hpp>
-#include <shoal/runtime/placement.hpp>
 #include <shoal/runtime/topology.hpp>
 
+#include "overlap.hpp"
 #include "peak.hpp"
 #include "report.hpp"
 #include "spent.hpp"
@@ -39,8 +37,8 @@ struct Speed {
   double step_ms = 0;
   double comm_share = 0;
   double bubble = 0;
-  double overlap = 0;  // share of the gradients that were summed in time
-  Spent spent;         // a step, of all
+  Spent spent;  // a step, of all
+  std::optional<Overlap> overlap;
 };
 
 // How to train, apart from model and mesh.
@@ -69,10 +67,11 @@ models::TrainOptions options_of(const models::GptConfig& model, const Steps& how
 }
 
 Speed measure_speed(const Communicator& world, const Mesh& mesh, const models::GptConfig& model,
-                    const Steps& how) {
+                    const Steps& how, bool overlap) {
   const models::Dataset data = random_tokens(model);
-  models::Trainer trainer(options_of(model, how), mesh, data);
-  std::vector<double> times, shares, bubbles, overlaps;
+  const models::TrainOptions options = options_of(model, how);
+  models::Trainer trainer(options, mesh, data);
+  std::vector<double> times, shares, bubbles;
   Spent before;
   models::Trainer::Callbacks callbacks;
   callbacks.on_step = [&](const models::StepReport& report) {
@@ -85,12 +84,15 @@ Speed measure_speed(const Communicator& world, const Mesh& mesh, const models::G
                     "report this");
       }
     }
-    if (report.step == how.warm_up - 1) before = Spent::now();
+    if (report.step == how.warm_up - 1) {
+      // The first steps touch memory for the first time, which may take some ranks seconds longer.
+      barrier(world);
+      before = Spent::now();
+    }
     if (report.step < how.warm_up) return;
     times.push_back(report.step_ms);
     shares.push_back(report.comm_share);
     bubbles.push_back(report.bubble.value_or(0));
-    overlaps.push_back(report.overlap.value_or(0));
   };
   trainer.run(callbacks);
   Spent spent = of_all(world, Spent::now() - before);
@@ -98,49 +100,9 @@ Speed measure_speed(const Communicator& world, const Mesh& mesh, const models::G
   spent.sent_bytes /= how.timed;
   all_reduce(world, times.data(), times.data(), static_cast<Index>(times.size()), DType::f64,
              ReduceOp::max);
-  all_reduce(world, overlaps.data(), overlaps.data(), static_cast<Index>(overlaps.size()), DType::f64,
-             ReduceOp::min);
-  return {median(times), median(shares), median(bubbles), median(overlaps), spent};
-}
-
-// How much of the sum of gradients hides behind the computation: 1 − (step − step without) / sum alone.
-struct Overlap {
-  double alone_ms = 0;  // a step of every rank by itself, all at once, on its share of the batch
-  double sum_ms = 0;    // the gradients of all, nothing beside it
-  double hidden(double step_ms) const { return 1 - (step_ms - alone_ms) / sum_ms; }
-};
-
-Overlap measure_overlap(const Communicator& world, const models::GptConfig& model, Steps how) {
-  Overlap overlap;
-  const DType wire = how.traffic.gradients;
-  {
-    const Communicator self = world.split(world.rank(), 0, "self");
-    const Mesh alone(self, MeshShape{});
-    how.batch_size = block_of(how.batch_size, world.size(), world.rank()).size;
-    how.micro_batches = 1;
-    how.savings = {};
-    how.traffic = {};
-    barrier(world);
-    overlap.alone_ms = measure_speed(world, alone, model, how).step_ms;
-  }
-  const Buffer<float> gradients(models::parameter_count(model), Memory::node_shared);
-  BucketedAllReduce::Options sum_options;
-  sum_options.wire = wire;
-  const Block all{0, gradients.size()};
-  BucketedAllReduce sum(world, gradients.data(), gradients.size(), DType::f32, ReduceOp::sum,
-                        std::span(&all, 1), sum_options);
-  std::vector<double> times;
-  for (int i = 0; i < 4; ++i) {
-    barrier(world);
-    const auto start = std::chrono::steady_clock::now();
-    sum.finish();
-    const std::chrono::duration<double, std::milli> spent = std::chrono::steady_clock::now() - start;
-    if (i > 0) times.push_back(spent.count());  // the first one makes connections
-  }
-  all_reduce(world, times.data(), times.data(), static_cast<Index>(times.size()), DType::f64,
-             ReduceOp::max);
-  overlap.sum_ms = median(times);
-  return overlap;
+  Speed speed{median(times), median(shares), median(bubbles), spent, {}};
+  if (overlap) speed.overlap = measure_overlap(world, trainer, options, data, how.timed);
+  return speed;
 }
 
 Steps steps_of(const TrainOptions& options, const TrainConfig& config, const MeshShape& mesh) {
@@ -208,7 +170,7 @@ Row train_on(const Communicator& world, const TrainOptions& options, const MeshS
   model.precision = train_precision(type);
   const Steps how = steps_of(options, config, shape);
   const Mesh mesh(world, shape);
-  const Speed measured = measure_speed(world, mesh, model, how);
+  const Speed measured = measure_speed(world, mesh, model, how, options.overlap);
   const auto tokens = static_cast<double>(how.batch_size * model.block_size);
   const double operations = tokens * models::training_flops_per_token(model, model.block_size);
   const double bound_ms = operations / peak * 1e-6;
@@ -253,18 +215,21 @@ Row train_on(const Communicator& world, const TrainOptions& options, const MeshS
   row.notes = {{"dtype", type},
                {"gradient_dtype", options.gradient_type},
                {"gather_dtype", options.gather_type}};
-  if (!options.overlap) return row;
-  const Overlap overlap = measure_overlap(world, model, how);
-  const double hidden = overlap.hidden(measured.step_ms);
+  if (!measured.overlap) return row;
+  const Overlap& overlap = *measured.overlap;
   if (speaks) {
-    fmt::print("{:>6} {:.0f}% of the gradients summed when the backward pass ended; steps "
-               "without the sum {:.2f} ms,\n{:>6} it alone {:.2f} ms: {:.0f}% of it hidden\n",
-               "", 100 * measured.overlap, overlap.alone_ms, "", overlap.sum_ms, 100 * hidden);
+    fmt::print("{:>6} taking turns: a step {:.2f} ms, without the sum of gradients {:.2f},\n"
+               "{:>6} the sum alone {:.2f}; {:.2f} of it after the backward pass: {:.0f}% beside it;\n"
+               "{:>6} {:.0f}% of it cost no time (what both do shares the processors)\n",
+               "", overlap.with_ms, overlap.without_ms, "", overlap.sum_ms, overlap.exposed_ms,
+               100 * overlap.beside(), "", 100 * overlap.hidden());
   }
-  row.more["step_without_sum_us"] = overlap.alone_ms * 1e3;
+  row.more["step_with_sum_us"] = overlap.with_ms * 1e3;
+  row.more["step_without_sum_us"] = overlap.without_ms * 1e3;
   row.more["gradient_sum_us"] = overlap.sum_ms * 1e3;
-  row.more["hidden_share"] = hidden;
-  row.more["summed_early"] = measured.overlap;
+  row.more["exposed_sum_us"] = overlap.exposed_ms * 1e3;
+  row.more["beside_share"] = overlap.beside();
+  row.more["hidden_share"] = overlap.hidden();
   return row;
 }
 

@@ -188,7 +188,8 @@ void GptBlock::forward(const Pass& pass, const float* parameters, const float* i
 
 void GptBlock::backward(const Pass& pass, const float* parameters, float* gradients,
                         kernels::Gradients how, const float* input, BlockActivations& saved,
-                        BlockWorkspace& work, float* dx) const {
+                        BlockWorkspace& work, float* dx,
+                        const std::function<void()>& products_of_mlp_done) const {
   const Index rows = pass.rows();
   const auto weight = [&](Index offset) { return optional(parameters, offset); };
   const auto gradient = [&](Index offset) { return optional(gradients, offset); };
@@ -209,6 +210,7 @@ void GptBlock::backward(const Pass& pass, const float* parameters, float* gradie
   }
   fc_.backward(rows, saved.ln2.data(), weight(at_.fc_weight), work.dmlp.data(),
                work.branch.data(), gradient(at_.fc_weight), gradient(at_.fc_bias), how);
+  if (products_of_mlp_done) products_of_mlp_done();
   norm(saved.middle.data(), at_.ln2_gain, at_.ln2_bias, 1, saved.mean2, saved.rstd2);
 
   // Attention, likewise.

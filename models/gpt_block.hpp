@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <initializer_list>
 
 #include <shoal/kernels/parallel/attention.hpp>
@@ -98,10 +99,11 @@ class GptBlock {
                BlockActivations& saved, BlockWorkspace& work, float* output) const;
   /// `dx`[this rank's rows, width], in node-shared memory: in, the gradient of the output; out, that of
   /// the input. `how` is for the matrices' gradients; those of biases and gains are added to. Gradients
-  /// of what all tp ranks have are those of all rows.
+  /// of what all tp ranks have are those of all rows. Calls `products_of_mlp_done`, if it is given, once
+  /// the gradients of the MLP's weights and biases are there.
   void backward(const Pass& pass, const float* parameters, float* gradients, kernels::Gradients how,
-                const float* input, BlockActivations& saved, BlockWorkspace& work,
-                float* dx) const;
+                const float* input, BlockActivations& saved, BlockWorkspace& work, float* dx,
+                const std::function<void()>& products_of_mlp_done = {}) const;
 
  private:
   enum Site : std::uint32_t { attention_scores, attention_branch, mlp_branch, sites };

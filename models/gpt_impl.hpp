@@ -77,6 +77,13 @@ struct Gpt::Impl {
     return saved[recompute ? 0 : slot_of(micro) * blocks.size() + layer];
   }
   LateEmbedding* late() { return late_embedding ? &*late_embedding : nullptr; }
+  // True of the pass after which no row of the embedding comes any more, where this stage has its tokens.
+  bool announces_rows(const Round& round, std::size_t micro) const {
+    return late_embedding && stage.first() && is_last(round, micro);
+  }
+  static bool is_last(const Round& round, std::size_t micro) {
+    return round.last && micro + 1 == round.batches.size();
+  }
 
   GptConfig config;
   const Mesh* mesh;

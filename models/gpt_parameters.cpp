@@ -160,9 +160,9 @@ std::vector<std::vector<Block>> backward_stages(const ParameterLayout& layout, b
   constexpr Index none = -1;
   add({layout.final_gain, layout.final_bias, head_first ? layout.token_embedding : none});
   for (auto at = layout.blocks.rbegin(); at != layout.blocks.rend(); ++at) {
-    add({at->fc_proj_weight, at->fc_proj_bias, at->fc_weight, at->fc_bias, at->ln2_gain,
-         at->ln2_bias, at->proj_weight, at->proj_bias, at->qkv_weight, at->qkv_bias, at->ln1_gain,
-         at->ln1_bias});
+    add({at->fc_proj_weight, at->fc_proj_bias, at->fc_weight, at->fc_bias});
+    add({at->ln2_gain, at->ln2_bias, at->proj_weight, at->proj_bias, at->qkv_weight, at->qkv_bias,
+         at->ln1_gain, at->ln1_bias});
   }
   add({layout.position_embedding, head_first ? none : layout.token_embedding});
   return stages;

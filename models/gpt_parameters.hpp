@@ -37,8 +37,8 @@ ParameterLayout lay_out_parameters(const GptConfig& config, const Stage& stage, 
                                    int tp_rank);
 
 /// The ranges of the flat array whose gradients are done together, in the order of the backward pass:
-/// final norm, blocks from the last to the first, embeddings. `head_first`: the token embedding, which
-/// is the head, in the first stage (late_embedding.hpp).
+/// final norm, blocks from the last to the first, of each the MLP's products and then the rest, embeddings.
+/// `head_first`: the token embedding, which is the head, in the first stage (late_embedding.hpp).
 std::vector<std::vector<Block>> backward_stages(const ParameterLayout& layout, bool head_first);
 
 /// GPT-2's initial weights. A weight's value depends on seed, parameter and its place in the whole

@@ -72,6 +72,7 @@ void Gpt::Impl::forward(const Round& round, std::size_t micro) {
   float* const out = stage.last() ? final_input.data() : dx.data();
   float* const in = blocks.empty() ? out : input_of(micro, 0).data();
   if (stage.first()) {
+    if (announces_rows(round, micro)) late_embedding->announce(pass.rows(), round.batches[micro].inputs);
     embed(pass, round.batches[micro], in);
   } else {
     links->receive_forward(in);
@@ -175,7 +176,7 @@ void Gpt::Impl::backward(const Round& round, std::size_t micro, kernels::Gradien
     links->receive_backward(my_dx);
   }
   // What is done travels while the rest is computed.
-  const bool last = round.last && micro + 1 == round.batches.size();
+  const bool last = is_last(round, micro);
   std::size_t done = 0;
   std::size_t piece = 0;
   const auto stage_is_done = [&] {
@@ -184,6 +185,7 @@ void Gpt::Impl::backward(const Round& round, std::size_t micro, kernels::Gradien
     ++done;
   };
   stage_is_done();
+  if (announces_rows(round, micro)) late_embedding->announce_further();
   for (std::size_t layer = blocks.size(); layer-- > 0;) {
     // What the last block's forward has kept may still be there.
     if (recompute && (layer + 1 < blocks.size() || saved_micro != micro)) {
@@ -192,7 +194,7 @@ void Gpt::Impl::backward(const Round& round, std::size_t micro, kernels::Gradien
     }
     blocks[layer].backward(pass, parameters.data(), gradients.data(), how,
                            input_of(micro, layer).data(), saved_of(micro, layer), work.front(),
-                           my_dx);
+                           my_dx, stage_is_done);
     stage_is_done();
   }
   saved_micro.reset();
@@ -202,6 +204,7 @@ void Gpt::Impl::backward(const Round& round, std::size_t micro, kernels::Gradien
     links->send_backward(my_dx, count);
   }
   stage_is_done();
+  if (announces_rows(round, micro)) late_embedding->send();
 }
 
 // From the gradient of the embeddings, in dx.
@@ -217,7 +220,7 @@ void Gpt::Impl::embedding_backward(const Round& round, std::size_t micro) {
   }
   if (!stage.last()) {
     links->rows().give_back(micro, dx.data());
-  } else if (late_embedding && round.last && micro + 1 == round.batches.size()) {
+  } else if (announces_rows(round, micro)) {
     late_embedding->collect(pass.rows(), batch.inputs, dx.data());
   } else {
     embedding.backward(pass.rows(), batch.inputs, dx.data(), gradient(layout.token_embedding));
