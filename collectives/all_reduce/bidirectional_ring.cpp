@@ -14,6 +14,7 @@
 
 #include "all_reduce/planned.hpp"
 #include "plan/pipeline.hpp"
+#include "plan/segments.hpp"
 #include "plan/shapes.hpp"
 
 namespace shoal {

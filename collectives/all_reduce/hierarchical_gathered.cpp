@@ -26,6 +26,7 @@
 #include "node/node_collectives.hpp"
 #include "node/pieces.hpp"
 #include "plan/pipeline.hpp"
+#include "plan/segments.hpp"
 #include "plan/shapes.hpp"
 #include "reduce/reduce.hpp"
 #include "tuning/parameters.hpp"

@@ -11,6 +11,7 @@
 
 #include "all_reduce/planned.hpp"
 #include "plan/pipeline.hpp"
+#include "plan/segments.hpp"
 #include "plan/shapes.hpp"
 
 namespace shoal {

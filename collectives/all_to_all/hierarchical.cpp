@@ -25,6 +25,7 @@
 #include "node/node_collectives.hpp"
 #include "node/pieces.hpp"
 #include "plan/pipeline.hpp"
+#include "plan/segments.hpp"
 #include "reduce/reduce.hpp"
 #include "tcp/connections.hpp"
 #include "transport.hpp"

@@ -8,6 +8,7 @@
 
 #include "algorithm.hpp"
 #include "plan/pipeline.hpp"
+#include "plan/segments.hpp"
 #include "plan/shapes.hpp"
 
 namespace shoal {

@@ -11,6 +11,7 @@
 #include "node/groups.hpp"
 #include "node/node_collectives.hpp"
 #include "plan/pipeline.hpp"
+#include "plan/segments.hpp"
 #include "plan/shapes.hpp"
 
 namespace shoal {

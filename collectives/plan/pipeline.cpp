@@ -7,6 +7,7 @@
 #include <chrono>
 #include <optional>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include <shoal/runtime/buffer.hpp>
@@ -14,6 +15,7 @@
 #include <shoal/runtime/mpi_interop.hpp>
 #include <shoal/runtime/wait.hpp>
 
+#include "plan/segments.hpp"
 #include "progress/runs_beside.hpp"
 #include "reduce/reduce.hpp"
 #include "tcp/connections.hpp"
@@ -22,14 +24,6 @@
 namespace shoal {
 namespace {
 
-// What fits MPI's eager message over TCP (64 KiB) with its header, and is short enough to be passed on.
-constexpr Bytes largest_by_mpi = 63 << 10;
-// By connections of our own. Longer ones cost less in turns and headers, but leave the caches.
-constexpr Bytes largest_segment = 128 << 10;
-// Shorter segments cost more in messages than they hide.
-constexpr Bytes smallest_segment = 32 << 10;
-// A block in at least so many segments hides the way of a segment behind that of the others.
-constexpr Bytes segments_a_block = 4;
 // Messages under way for each peer, each way: enough to keep the wire busy while this rank waits for
 // its turn on the processor.
 constexpr std::size_t window = tcp::Stream::most;
@@ -232,34 +226,15 @@ bool Pipeline::by_connections() const {
 }
 
 void Pipeline::cut(const Plan& plan) {
-  Bytes longest = 0;
-  for (const Index count : plan.counts) longest = std::max(longest, static_cast<Bytes>(count) * element_);
-  const Bytes most = by_connections() ? largest_segment : largest_by_mpi;
-  const Bytes wanted =
-      plan.segment_bytes > 0
-          ? std::min(plan.segment_bytes, most)
-          : std::clamp((longest + segments_a_block - 1) / segments_a_block, smallest_segment,
-                       plan.around ? most : largest_by_mpi);
-  Index begin = 0;
-  for (const Index count : plan.counts) {
-    first_segment_.push_back(static_cast<int>(segments_.size()));
-    const Bytes all = static_cast<Bytes>(count) * element_;
-    const auto parts = static_cast<Index>((all + wanted - 1) / wanted);
-    for (Index part = 0; part < parts; ++part) {
-      // Even parts, cut at cache lines where the block starts at one.
-      const Index line = static_cast<Index>(64 / element_);
-      const auto cut_at = [&](Index i) {
-        return i == parts ? count : std::min(count, count / parts * i / line * line);
-      };
-      Segment segment;
-      segment.begin = begin + cut_at(part);
-      segment.count = cut_at(part + 1) - cut_at(part);
-      segment.moved = exchange_.in == exchange_.out || exchange_.in == nullptr;
-      segments_.push_back(segment);
-    }
-    begin += count;
+  const Bytes wanted = wanted_segment_bytes(plan, element_, by_connections());
+  Segments cut = cut_into_segments(plan.counts, exchange_.type, wanted);
+  for (const Block& range : cut.all) {
+    Segment& segment = segments_.emplace_back();
+    segment.begin = range.begin;
+    segment.count = range.size;
+    segment.moved = exchange_.in == exchange_.out || exchange_.in == nullptr;
   }
-  first_segment_.push_back(static_cast<int>(segments_.size()));
+  first_segment_ = std::move(cut.first);
 }
 
 std::vector<int> Pipeline::segments_of(const Leg& leg) const {
@@ -606,9 +581,6 @@ Pipeline::~Pipeline() {
 }
 
 }  // namespace
-
-Bytes most_segment_bytes() noexcept { return largest_segment; }
-Bytes passed_segment_bytes() noexcept { return largest_by_mpi; }
 
 void run_plan(const Plan& plan, const Exchange& exchange) { Pipeline(plan, exchange).run(); }
 

@@ -43,8 +43,4 @@ struct Exchange {
 /// done, over all members, the first in order of (round, segment) waits for none of the others.
 void run_plan(const Plan& plan, const Exchange& exchange);
 
-/// Largest message that a plan sends; and that one sends that asks for nothing else, and is not around.
-Bytes most_segment_bytes() noexcept;
-Bytes passed_segment_bytes() noexcept;
-
 }  // namespace shoal

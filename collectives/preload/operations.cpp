@@ -1,4 +1,6 @@
 // MPI's functions: what each call is in Shoal's terms, and which of its facts all ranks share.
+#include <dlfcn.h>
+
 #include <cstring>
 #include <exception>
 #include <optional>
@@ -63,6 +65,15 @@ Call movement_of(Group& group, Operation operation, Bytes bytes) {
   return call;
 }
 
+// Open MPI refuses one buffer for both of several elements, unless it was told to check no arguments: it may
+// do so before other ranks are there, so that this is nothing to agree on with them.
+bool refuses_one_buffer(const void* in, const void* out, int count) {
+  if (in != out || out == MPI_BOTTOM || count == 1) return false;
+  static const auto* const checks =
+      static_cast<const bool*>(dlsym(RTLD_DEFAULT, "ompi_mpi_param_check"));
+  return checks == nullptr || *checks;
+}
+
 Call all_reduce_of(Group& group, const void* in, void* out, int count,
                    const Reduction& reduction) {
   Call call = call_of(group, Operation::all_reduce);
@@ -77,7 +88,9 @@ Call all_reduce_of(Group& group, const void* in, void* out, int count,
 std::optional<int> all_reduce(const void* in, void* out, int count, MPI_Datatype type, MPI_Op op,
                               MPI_Comm comm) {
   Tally tally(Function::all_reduce);
-  if (!is_open(comm) || count <= 0 || out == MPI_IN_PLACE) return std::nullopt;
+  if (!is_open(comm) || count <= 0 || out == MPI_IN_PLACE || refuses_one_buffer(in, out, count)) {
+    return std::nullopt;
+  }
   const auto reduction = reduction_of(type, op);
   if (!reduction) return std::nullopt;
   Group* const group = ranks_of(comm);
@@ -90,7 +103,7 @@ std::optional<int> iall_reduce(const void* in, void* out, int count, MPI_Datatyp
                                MPI_Comm comm, MPI_Request* request) {
   Tally tally(Function::iall_reduce);
   if (!is_open(comm) || !requests_go_on() || count <= 0 || out == MPI_IN_PLACE ||
-      request == nullptr) {
+      request == nullptr || refuses_one_buffer(in, out, count)) {
     return std::nullopt;
   }
   const auto reduction = reduction_of(type, op);

@@ -3,7 +3,7 @@
 
 #include <climits>
 
-#include <plan/pipeline.hpp>
+#include <plan/segments.hpp>
 #include <tcp/near.hpp>
 
 namespace shoal::tcp {

@@ -417,6 +417,14 @@ static void foreign(MPI_Comm comm, uint64_t number) {
   CHECK(MPI_Bcast(in, 1, MPI_INT, ranks, comm) != MPI_SUCCESS);
   CHECK(MPI_Allreduce(in, out, -1, MPI_INT, MPI_SUM, comm) != MPI_SUCCESS);
   CHECK(MPI_Allreduce(in, out, 1, MPI_DATATYPE_NULL, MPI_SUM, comm) != MPI_SUCCESS);
+  /* One buffer for both is refused for some lengths. */
+  for (int count = 1; count <= 100; count += 99) {
+    const int code = PMPI_Allreduce(out, out, count, MPI_INT, MPI_MAX, comm);
+    CHECK(MPI_Allreduce(out, out, count, MPI_INT, MPI_MAX, comm) == code);
+    request = MPI_REQUEST_NULL;
+    CHECK(MPI_Iallreduce(out, out, count, MPI_INT, MPI_MAX, comm, &request) == code);
+    DO(MPI_Wait(&request, MPI_STATUS_IGNORE));
+  }
   MPI_Comm_set_errhandler(comm, MPI_ERRORS_ARE_FATAL);
   done_with(out, 100, I32);
   free(in);
