@@ -15,6 +15,7 @@
 #include <shoal/runtime/wait.hpp>
 
 #include "exact/exact.hpp"
+#include "node/ordered.hpp"
 #include "reduce/claim_line.hpp"
 #include "transport.hpp"
 #include "tuning/current.hpp"
@@ -171,15 +172,13 @@ void NodeControl::wait_for(const std::atomic<std::uint64_t>& flag, std::uint64_t
     for (Bytes at = 0; at < bytes; at += 64) {
       static_cast<void>(*static_cast<const volatile std::byte*>(data + at));
     }
-    if (flag.load(std::memory_order_acquire) >= value) return;
+    if (flag.load(std::memory_order_acquire) >= value) return after_seeing_flag();
   }
   Waiter waiter;
   while (flag.load(std::memory_order_acquire) < value) {
-    waiter.pause([&] {
-      return Waiter::Late{title(),
-                          name_of_rank(whom)};
-    });
+    waiter.pause([&] { return Waiter::Late{title(), name_of_rank(whom)}; });
   }
+  after_seeing_flag();
 }
 
 void NodeControl::post(const Announcement& mine, const void* inline_data, Bytes inline_size) {
@@ -193,6 +192,7 @@ void NodeControl::post(const Announcement& mine, const void* inline_data, Bytes 
     std::memcpy(place, inline_data, inline_size);
   }
   used_ = mine.inlined ? std::min<Bytes>(inline_size, 512) + sizeof(Slot::Line) : 64;
+  before_raising_flag();
   turn.line.flag.store(sequence_, std::memory_order_release);
 }
 
@@ -201,6 +201,7 @@ bool NodeControl::all_posted() const noexcept {
     const auto& flag = slot(rank).turn[sequence_ % 2].line.flag;
     if (flag.load(std::memory_order_acquire) < sequence_) return false;
   }
+  after_seeing_flag();
   return true;
 }
 
@@ -270,6 +271,7 @@ bool NodeControl::all_staged() const noexcept {
 
 void NodeControl::arrive() noexcept {
   ++meetings_;
+  before_raising_flag();
   slot(rank_).met.store(meetings_, std::memory_order_release);
 }
 
@@ -277,6 +279,7 @@ bool NodeControl::all_met() const noexcept {
   for (Rank rank = 0; rank < ranks_; ++rank) {
     if (slot(rank).met.load(std::memory_order_acquire) < meetings_) return false;
   }
+  after_seeing_flag();
   return true;
 }
 
@@ -316,7 +319,10 @@ Index NodeControl::take_part(int core, Index parts) noexcept {
   return static_cast<Index>(count_one(taken, base));
 }
 
-void NodeControl::part_done() noexcept { count_one(slot(0).done, sequence_ << part_bits); }
+void NodeControl::part_done() noexcept {
+  before_raising_flag();
+  count_one(slot(0).done, sequence_ << part_bits);
+}
 
 // Whether those at work have done everything within some turns. If not, a core has other things to do,
 // and its parts are better done elsewhere, whatever it costs to fetch their lines.
@@ -325,7 +331,10 @@ bool NodeControl::all_parts_done_soon(Index parts) {
   const auto all = (sequence_ << part_bits) + static_cast<std::uint64_t>(parts);
   Waiter waiter;
   for (int turn = 0; turn < turns; ++turn) {
-    if (slot(0).done.load(std::memory_order_acquire) >= all) return true;
+    if (slot(0).done.load(std::memory_order_acquire) >= all) {
+      after_seeing_flag();
+      return true;
+    }
     waiter.pause([&] { return Waiter::Late{title(), "the other ranks"}; });
   }
   return false;

@@ -88,6 +88,8 @@ class NodeControl {
   /// Keeps for later calls whether every rank's input and output were shared in this one; the same on all.
   void note_shared() noexcept { last_was_shared_ = all_shared(true, true); }
   bool last_was_shared() const noexcept { return last_was_shared_; }
+  /// True every second time; the same on all ranks that call it for the same collectives.
+  bool turns_back() noexcept { return back_ = !back_; }
   /// True if every rank announced that its first chunk is staged.
   bool all_staged() const noexcept;
   /// True if some rank declined.
@@ -169,6 +171,7 @@ class NodeControl {
   std::uint64_t meetings_ = 0;
   bool declined_ = false;       // some rank, in the last announcement
   bool last_was_shared_ = false;
+  bool back_ = false;
   Index chunks_ = 0;            // staged in earlier collectives
   std::vector<const void*> pointers_;
   std::vector<std::byte*> stages_;  // by rank; empty until needed

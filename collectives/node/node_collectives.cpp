@@ -5,6 +5,8 @@
 #include <numeric>
 #include <vector>
 
+#include <shoal/collectives/caches.hpp>
+#include <shoal/runtime/cores.hpp>
 #include <shoal/runtime/error.hpp>
 #include <shoal/runtime/wait.hpp>
 
@@ -190,6 +192,15 @@ Index part_size(Bytes bytes, int cores) {
       std::clamp(bytes / static_cast<Bytes>(2 * cores) / 64 * 64, least, most));
 }
 
+// Calls of the same length in a row mostly have the same buffers. Where these do not quite fit the second
+// level, one that goes through them as the last did finds nothing there any more; one that goes the other way
+// finds what came last. (2 ranks, 1 MiB, an AMD EPYC 9005: 34 µs without, 29 with.)
+constexpr Bytes strip_bytes = 32 << 10;
+
+bool fills_second_level(Bytes touched, int ranks) {
+  return bytes_on_core(touched, ranks, node_threads()) >= caches_here().second;
+}
+
 }  // namespace
 
 bool node_barrier(const Call& call, NodePath path) {
@@ -258,8 +269,14 @@ bool node_all_reduce(const Call& call, NodePath path) {
     reduce_elements(inputs.data(), ranks, outputs.data(), ranks, part.size, call.type, call.op,
                     ranks, stream);
   };
+  const bool backwards = control.turns_back() && !stream && fills_second_level(2 * call.bytes(), ranks);
   if (control.of(0).shares == 0 || call.bytes() > most_shared_out) {
-    reduce(segment_of(call.count, call.type, ranks, comm.rank()));
+    const Block share = segment_of(call.count, call.type, ranks, comm.rank());
+    if (backwards) {
+      in_strips_from_end(share, static_cast<Index>(strip_bytes / element), reduce);
+    } else {
+      reduce(share);
+    }
     control.meet();
     return true;
   }

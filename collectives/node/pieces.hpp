@@ -25,4 +25,15 @@ inline Block segment_of(Index count, DType type, int ranks, Rank rank) {
   return {begin, std::min(count, block.end() * per_line) - begin};
 }
 
+/// Calls work(Block) for strips of `strip` elements of `part`, the last one first. They are whole from the start
+/// of the part, so that lines are cut as the part was: what is left over is the first to be worked on.
+template <class Work>
+void in_strips_from_end(const Block& part, Index strip, Work&& work) {
+  for (Index end = part.end(); end > part.begin;) {
+    const Index begin = part.begin + (end - 1 - part.begin) / strip * strip;
+    work(Block{begin, end - begin});
+    end = begin;
+  }
+}
+
 }  // namespace shoal
