@@ -1,3 +1,5 @@
+#include <torch/csrc/python_headers.h>
+
 #include "backend.hpp"
 
 #include <cstdint>
@@ -24,7 +26,13 @@ constexpr Bytes urgent_bytes = 1 << 20;
 ProcessGroupShoal::ProcessGroupShoal(std::shared_ptr<Lane> lane)
     : Base(lane->rank(), lane->size()), lane_(std::move(lane)) {}
 
-ProcessGroupShoal::~ProcessGroupShoal() { lane_->shut_down(); }
+ProcessGroupShoal::~ProcessGroupShoal() {
+  // What is still to be done may call Python, while Python waits here for its end.
+  const bool from_python = Py_IsInitialized() != 0 && PyGILState_Check() != 0;
+  PyThreadState* const python = from_python ? PyEval_SaveThread() : nullptr;
+  lane_->shut_down();
+  if (python != nullptr) PyEval_RestoreThread(python);
+}
 
 TorchWork ProcessGroupShoal::start(Call call) {
   auto work = c10::make_intrusive<GroupWork>(rank_, call.type, call.title, call.inputs,
@@ -36,9 +44,13 @@ TorchWork ProcessGroupShoal::start(Call call) {
   job->body = [inputs = std::move(call.inputs), body = std::move(call.body)](const Communicator& comm) {
     body(comm);
   };
-  job->finished = [work, after = std::move(call.after)](std::exception_ptr failure) {
-    work->complete(std::move(failure), after);
-  };
+  if (call.after) {
+    job->after = [after = std::move(call.after)] {
+      const at::NoGradGuard no_grad;
+      after();
+    };
+  }
+  job->finished = [work](std::exception_ptr failure) { work->complete(std::move(failure), nullptr); };
   work->is_of(job);
   lane_->push(job, call.bytes >= urgent_bytes);
   ++calls_;

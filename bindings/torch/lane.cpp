@@ -1,8 +1,12 @@
 #include "lane.hpp"
 
+#include <sched.h>
+#include <sys/prctl.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
 #include <algorithm>
+#include <cstdint>
 #include <utility>
 
 #include <shoal/collectives/barrier.hpp>
@@ -21,6 +25,34 @@ constexpr Milliseconds nap{1};
 constexpr Milliseconds awake_for{50};
 // What a rank did before it ended is still on its way for so long.
 constexpr Milliseconds last_words{300};
+
+// The lanes whose finished jobs this thread is telling of.
+thread_local std::vector<const Lane*> told_here;
+
+// sched_setattr(2), which has no declaration in the C library.
+struct SchedulingAttributes {
+  std::uint32_t size, policy;
+  std::uint64_t flags;
+  std::int32_t nice;
+  std::uint32_t priority;
+  std::uint64_t runtime, deadline, period;
+};
+
+// Where a rank has one core for its computation and for the thread beside it, threads that are to meet there
+// must get it when they ask. Who yields it goes to the end of the queue, behind whoever computes. Who sleeps
+// for moments, and asks for short turns, is let in when it wakes (Linux 6.12 and later; to earlier ones the
+// length of a turn means nothing).
+void wait_beside_computation() noexcept {
+  pace_this_thread(WaitPolicy::sleep);
+  constexpr unsigned long precise_ns = 1000;  // naps would last 50 µs longer
+  prctl(PR_SET_TIMERSLACK, precise_ns, 0, 0, 0);
+  constexpr std::uint64_t turn_ns = 100'000;
+  SchedulingAttributes mine{};
+  if (syscall(SYS_sched_getattr, 0, &mine, sizeof mine, 0) != 0 || mine.policy != SCHED_OTHER) return;
+  mine.size = sizeof mine;
+  mine.runtime = turn_ns;
+  syscall(SYS_sched_setattr, 0, &mine, 0);
+}
 
 std::string seconds_of(Milliseconds time) {
   std::string text = std::to_string(static_cast<double>(time.count()) / 1000);
@@ -65,7 +97,7 @@ Lane::Lane(std::vector<Rank> world_ranks, std::string name, Milliseconds timeout
 Lane::~Lane() {
   if (closed_) return;
   // In a child that fork() made: neither thread nor communicator are this process's.
-  if (thread_.joinable()) thread_.detach();
+  for (std::thread& thread : threads_) thread.detach();
   if (comm_) static_cast<void>(new Communicator(std::move(*comm_)));
 }
 
@@ -86,21 +118,32 @@ void Lane::require_open(const char* operation) {
   }
 }
 
-void Lane::start_thread() {
+void Lane::need_leader() {
+  if (leader_ != std::thread::id() || stopping_) return;
+  if (spares_ > 0) return spare_.notify_one();
   const SignalsHeld held;
-  thread_ = std::thread([this, self = shared_from_this()] {
-    pace_this_thread(WaitPolicy::yield);
+  threads_.emplace_back([this, self = shared_from_this()] {
+    wait_beside_computation();
     work_off();
   });
+  ++spares_;
+}
+
+void Lane::step_aside() {
+  const Lock lock(mutex_);
+  if (leader_ != std::this_thread::get_id()) return;
+  leader_ = {};
+  if (!waiting_.empty() || !messages_.empty()) need_leader();
 }
 
 void Lane::push(const std::shared_ptr<Job>& job, bool urgent) {
+  session_.require_own_process(job->name);  // first: in a child the lock may be one that nobody opens
   Lock lock(mutex_);
   require_open(job->name);
   job->urgent = urgent;
   job->pushed = last_push_ = Clock::now();
   waiting_.push_back(job);
-  if (!thread_.joinable()) start_thread();
+  need_leader();
   const bool wake = asleep_ || urgent;
   lock.unlock();
   if (wake) work_.notify_one();
@@ -110,14 +153,27 @@ void Lane::hurry() {
   {
     const Lock lock(mutex_);
     for (const auto& job : waiting_) job->urgent = true;
+    if (!waiting_.empty()) need_leader();
   }
   work_.notify_one();
 }
 
 void Lane::work_off() {
   Lock lock(mutex_);
-  while (!stopping_) {
+  while (true) {
+    spare_.wait(lock, [this] { return stopping_ || leader_ == std::thread::id(); });
+    --spares_;
+    if (stopping_) return;
+    leader_ = std::this_thread::get_id();
+    lead(lock);
+    ++spares_;
+  }
+}
+
+void Lane::lead(Lock& lock) {
+  while (!stopping_ && leader_ == std::this_thread::get_id()) {
     test_messages(lock);
+    if (leader_ != std::this_thread::get_id()) return;
     const auto now = Clock::now();
     if (!running_ && !waiting_.empty()) {
       const Job& front = *waiting_.front();
@@ -144,6 +200,7 @@ void Lane::run_next(Lock& lock) {
   waiting_.pop_front();
   const std::shared_ptr<Job> job = running_;
   std::exception_ptr failure = broken_;
+  std::exception_ptr failure_after;
   if (!failure) {
     begun_ = Clock::now();
     gone_since_.reset();
@@ -155,6 +212,13 @@ void Lane::run_next(Lock& lock) {
       failure = std::current_exception();
     }
     end_waits_when(nullptr);
+    if (!failure && job->after) {
+      try {
+        job->after();
+      } catch (...) {
+        failure_after = std::current_exception();
+      }
+    }
     lock.lock();
     if (failure) {
       // The ranks no longer agree on what comes next.
@@ -172,9 +236,12 @@ void Lane::run_next(Lock& lock) {
   running_.reset();
   ++finishing_;
   lock.unlock();
-  job->finished(std::move(failure));
+  told_here.push_back(this);
+  job->finished(failure ? std::move(failure) : std::move(failure_after));
+  told_here.pop_back();
   job->finished = nullptr;
   job->body = nullptr;
+  job->after = nullptr;
   lock.lock();
   --finishing_;
   job->done.store(true, std::memory_order_release);
@@ -203,7 +270,7 @@ bool Lane::finish_by(Job& job, Clock::time_point deadline) {
 std::shared_ptr<Message> Lane::add(std::shared_ptr<Message> message) {
   Lock lock(mutex_);
   messages_.push_back(message);
-  if (!thread_.joinable()) start_thread();
+  need_leader();
   const bool wake = asleep_;
   lock.unlock();
   if (wake) work_.notify_one();
@@ -274,8 +341,10 @@ void Lane::look(Clock::time_point now) {
 }
 
 void Lane::drain() noexcept {
+  // A function that one of its own jobs calls may be what ends the group.
+  const auto mine = static_cast<int>(std::count(told_here.begin(), told_here.end(), this));
   Lock lock(mutex_);
-  while (running_ || finishing_ > 0 || !waiting_.empty()) {
+  while (running_ || finishing_ > mine || !waiting_.empty()) {
     if (running_ || waiting_.empty()) {
       done_.wait(lock);
     } else {
@@ -287,6 +356,7 @@ void Lane::drain() noexcept {
 void Lane::close() noexcept {
   std::deque<std::shared_ptr<Job>> left;
   std::list<std::shared_ptr<Message>> messages;
+  std::vector<std::thread> threads;
   {
     const Lock lock(mutex_);
     closed_ = true;
@@ -294,8 +364,10 @@ void Lane::close() noexcept {
     given_up_.store(true, std::memory_order_relaxed);
     left.swap(waiting_);
     messages.swap(messages_);
+    threads.swap(threads_);
   }
   work_.notify_all();
+  spare_.notify_all();
   const auto reason = std::make_exception_ptr(
       Error("process group " + name_, "was destroyed before this was done"));
   for (const auto& job : left) {
@@ -306,11 +378,12 @@ void Lane::close() noexcept {
     if (!message->test()) message->give_up(reason);
   }
   done_.notify_all();
-  if (!thread_.joinable()) return;
-  if (thread_.get_id() == std::this_thread::get_id()) {
-    thread_.detach();  // it holds this lane until it ends
-  } else {
-    thread_.join();
+  for (std::thread& thread : threads) {
+    if (thread.get_id() == std::this_thread::get_id()) {
+      thread.detach();  // it holds this lane until it ends
+    } else {
+      thread.join();
+    }
   }
 }
 

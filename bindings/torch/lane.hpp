@@ -4,6 +4,10 @@
 // change of threads. A thread of the lane does what nobody waits for, at once if a job says so
 // (`urgent`), otherwise after a moment. While calls follow each other it naps between them, so that
 // they need not wake it.
+//
+// Who asked a Work for its future may have left a function there, which is called by the thread that
+// completes it and may itself wait for what comes next in the lane. Before it calls them the thread of
+// the lane therefore steps aside, for another one; it comes back, or is a spare, when they have ended.
 #pragma once
 
 #include <atomic>
@@ -33,6 +37,8 @@ struct Job {
   const char* name = "";
   Milliseconds timeout{0};                        ///< from where it begins
   std::function<void(const Communicator&)> body;  ///< may throw
+  /// Follows a body that did not throw, before the next job's. May throw: that is not the group's failure.
+  std::function<void()> after;
   std::function<void(std::exception_ptr)> finished;  ///< in the thread that did it; must not throw
   std::atomic<bool> done{false};
   bool urgent = false;       // `mutex_` of the lane guards these two
@@ -55,6 +61,8 @@ class Lane : public std::enable_shared_from_this<Lane> {
   void push(const std::shared_ptr<Job>& job, bool urgent);
   /// Nobody may come to wait for what is there: the thread is to do it now.
   void hurry();
+  /// The calling thread is about to call functions that may wait for what comes next.
+  void step_aside();
   /// Returns when it is done; does it if need be.
   void finish(Job& job);
   /// Returns false if it is not done until then. Leaves it to the thread.
@@ -73,7 +81,7 @@ class Lane : public std::enable_shared_from_this<Lane> {
   void look(Clock::time_point now);
   /// Waits until all jobs are done.
   void drain() noexcept;
-  /// Ends the thread; gives up what is left. Nothing may be pushed any more.
+  /// Ends the threads; gives up what is left. Nothing may be pushed any more.
   void close() noexcept;
   /// Both, and frees the communicator.
   void shut_down() noexcept;
@@ -81,8 +89,9 @@ class Lane : public std::enable_shared_from_this<Lane> {
  private:
   using Lock = std::unique_lock<std::mutex>;
   std::shared_ptr<Message> add(std::shared_ptr<Message> message);
-  void start_thread();
+  void need_leader();
   void work_off();
+  void lead(Lock& lock);
   void run_next(Lock& lock);
   void test_messages(Lock& lock);
   void require_open(const char* operation);
@@ -96,7 +105,8 @@ class Lane : public std::enable_shared_from_this<Lane> {
   std::optional<Communicator> comm_;
 
   std::mutex mutex_;
-  std::condition_variable work_;  // for the thread
+  std::condition_variable work_;  // for the leader
+  std::condition_variable spare_;  // for threads that would lead
   std::condition_variable done_;  // for those who wait
   std::deque<std::shared_ptr<Job>> waiting_;
   std::list<std::shared_ptr<Message>> messages_;
@@ -108,10 +118,12 @@ class Lane : public std::enable_shared_from_this<Lane> {
   std::string gave_up_because_;
   std::atomic<bool> given_up_{false};
   std::exception_ptr broken_;
-  bool asleep_ = false;
+  bool asleep_ = false;  // the leader
   bool stopping_ = false;
   bool closed_ = false;
-  std::thread thread_;
+  std::thread::id leader_;  // the thread that does what nobody waits for, if there is one
+  int spares_ = 0;          // threads that wait to lead
+  std::vector<std::thread> threads_;
 };
 
 }  // namespace shoal::torch_backend

@@ -93,23 +93,27 @@ bool Message::step() {
 bool Message::test() noexcept {
   if (done()) return true;
   std::unique_lock lock(mutex_, std::try_to_lock);
-  if (!lock || done()) return done();
+  if (!lock || ended_) return done();
+  std::exception_ptr failure;
   try {
     if (!step()) return false;
-    end(nullptr);
   } catch (...) {
-    end(std::current_exception());
+    failure = std::current_exception();
   }
+  end(std::move(lock), std::move(failure));
   return true;
 }
 
 void Message::give_up(std::exception_ptr failure) noexcept {
-  const std::lock_guard lock(mutex_);
-  if (!done()) end(std::move(failure));
+  std::unique_lock lock(mutex_);
+  if (!ended_) end(std::move(lock), std::move(failure));
 }
 
-void Message::end(std::exception_ptr failure) noexcept {
+void Message::end(std::unique_lock<std::mutex> lock, std::exception_ptr failure) noexcept {
   if (failure) withdraw();
+  ended_ = true;
+  // What is called may itself want something of this message.
+  lock.unlock();
   if (finished_) std::exchange(finished_, nullptr)(std::move(failure));
   done_.store(true, std::memory_order_release);
 }

@@ -40,7 +40,7 @@ class Message {
   void check(const MPI_Status& status, Bytes expected);
   bool step();
   void withdraw() noexcept;
-  void end(std::exception_ptr failure) noexcept;
+  void end(std::unique_lock<std::mutex> lock, std::exception_ptr failure) noexcept;
 
   const MPI_Comm comm_;
   const bool sends_;
@@ -52,6 +52,7 @@ class Message {
   std::mutex mutex_;
   std::vector<MPI_Request> requests_;  // one a chunk
   std::size_t next_ = 0;               // the first that is not complete
+  bool ended_ = false;  // but perhaps not told yet; under mutex_
   std::atomic<bool> done_{false};
   Rank source_ = -1;
 };

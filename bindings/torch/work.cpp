@@ -28,7 +28,9 @@ void GroupWork::complete(std::exception_ptr failure, const std::function<void()>
     const std::lock_guard lock(mutex_);
     future = future_;
   }
-  if (future) tell(future);
+  if (!future) return;
+  lane_->step_aside();
+  tell(future);
 }
 
 // Gloo's results: a list of tensors, or of lists where there are several.
@@ -51,7 +53,9 @@ bool GroupWork::isCompleted() {
 
 bool GroupWork::wait(std::chrono::milliseconds timeout) {
   const bool limited = timeout != kNoTimeout;
-  if (message_) {
+  if (Work::isCompleted()) {
+    // Perhaps a function that its future calls asks: it is not told to all yet.
+  } else if (message_) {
     lane_->finish(*message_, limited ? timeout : lane_->timeout());
   } else if (!limited) {
     lane_->finish(*job_);

@@ -23,7 +23,7 @@ Seconds wait_timeout();
 bool ranks_own_their_cores() noexcept;
 
 /// Waits of the calling thread follow `policy` from now on, whatever the process's: for threads that
-/// wait beside one that computes.
+/// wait beside one that computes. With WaitPolicy::sleep they nap for 0.1 ms at most.
 void pace_this_thread(WaitPolicy policy) noexcept;
 
 /// Waits of the calling thread fail, with an Error, once `*given_up` is true: for threads whose work may
