@@ -48,7 +48,7 @@ flight::Call record_of(const char* operation, Index count, DType type, Rank peer
 Work start_send(const Communicator& comm, const void* data, Index count, DType type, Rank to,
                 int tag) {
   const Bytes bytes = checked_bytes(comm, "send", data, count, type, to, tag);
-  auto letter = std::make_shared<Letter>(comm, "send", count, type, to);
+  auto letter = std::make_shared<Letter>(comm, Letter::Way::out, count, type, to);
   letter->messages.send(data, bytes, to, tag);
   comm.extension<Mail>().add(letter);
   return Work(std::move(letter));
@@ -57,7 +57,7 @@ Work start_send(const Communicator& comm, const void* data, Index count, DType t
 Work start_receive(const Communicator& comm, void* data, Index count, DType type, Rank from,
                    int tag) {
   const Bytes bytes = checked_bytes(comm, "receive", data, count, type, from, tag);
-  auto letter = std::make_shared<Letter>(comm, "receive", count, type, from);
+  auto letter = std::make_shared<Letter>(comm, Letter::Way::in, count, type, from);
   letter->messages.receive(data, bytes, from, tag);
   comm.extension<Mail>().add(letter);
   return Work(std::move(letter));

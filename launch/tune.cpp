@@ -172,10 +172,8 @@ class TuneCommand : public Command {
     TuneProgress progress;
     bench::ProfileOptions options;
     options.quick = quick_;
-    int done = 0;
-    constexpr int steps = 28;
-    options.progress = [&](const std::string& what) {
-      progress.show(std::min(done++, steps), steps, what);
+    options.progress = [&](int done, int total, const std::string& what) {
+      progress.show(done, total, what);
     };
     planning::Cluster cluster;
     try {
@@ -216,6 +214,13 @@ class TuneCommand : public Command {
                             level.beside_slowdown->value, 100 * level.beside_cost->value);
       }
       print_row(level.name, text, 20);
+    }
+    constexpr double steady = 1.15;
+    if (cluster.condition && cluster.condition->apart > steady) {
+      fmt::print("The machine changed meanwhile: a short probe took up to {:.2f} times as long or as short "
+                 "as in\nthe middle. Other work, heat or a host of virtual machines may be why; what was "
+                 "measured then is off.\n",
+                 cluster.condition->apart.value);
     }
     fmt::print("Measured in {} min; the profile is {}\n", spent, path.string());
   }

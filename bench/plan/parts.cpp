@@ -53,13 +53,13 @@ std::string size_text(Bytes bytes) {
 void check_collective(const CheckContext& context, const Communicator& group,
                       const CollectiveCase& of) {
   FreshCollective collective(group, of.operation, of.bytes);
-  const double measured = collective.time(part_budget);
   const double predicted = context.prices.collective(
       of.operation, static_cast<double>(collective.bytes()), {group.size(), 1});
   context.add("collective",
               fmt::format("{} of {} over {} ranks", name_of(of.operation), size_text(of.bytes),
                           group.size()),
-              was_measured(context.cluster, of.operation, of.bytes), measured, predicted);
+              was_measured(context.cluster, of.operation, of.bytes), Hangs::on_streams_and_meetings,
+              [&] { return collective.time(part_budget); }, predicted);
 }
 
 // A product on every rank.
@@ -70,14 +70,14 @@ void check_product(const CheckContext& context, const Sampler& sampler, const st
   const auto found = device.measured.find(planning::product_table(type, form));
   if (found == device.measured.end()) return;
   Pool pool(8 * (m * k + k * n + m * n) + (Index{3} << 20));
-  const double measured = sampler.time([&] {
+  const auto product = [&] {
     const float* a = pool.take(m * k);
     const float* b = pool.take(k * n);
     kernels::gemm(form == Form::tn ? Trans::yes : Trans::no,
                   form == Form::nt ? Trans::yes : Trans::no, m, n, k, 1.0f, a,
                   form == Form::tn ? m : k, b, form == Form::nt ? k : n, 0.0f, pool.take(m * n), n,
                   type == "bf16" ? kernels::Precision::bf16 : kernels::Precision::fp32);
-  });
+  };
   const auto on = [](const std::vector<double>& axis, Index value) {
     return std::find(axis.begin(), axis.end(), static_cast<double>(value)) != axis.end();
   };
@@ -85,7 +85,8 @@ void check_product(const CheckContext& context, const Sampler& sampler, const st
   const char* names[] = {"A B^T", "A B", "A^T B"};
   context.add("product",
               fmt::format("{} {}, {} x {} x {}", type, names[static_cast<int>(form)], m, n, k),
-              on(axes[0], m) && on(axes[1], n) && on(axes[2], k), measured,
+              on(axes[0], m) && on(axes[1], n) && on(axes[2], k), Hangs::on_products,
+              [&] { return sampler.time(product); },
               planning::product_seconds_of(device, type, form, static_cast<double>(m),
                                            static_cast<double>(n), static_cast<double>(k)));
 }
@@ -118,7 +119,7 @@ void check_mlp(const CheckContext& context, Index rows, Index width) {
   for (const Buffer<float>* buffer : {&x, &first, &second}) {
     for (Index i = 0; i < buffer->size(); ++i) (*buffer)[i] = 1e-2f * static_cast<float>(i % 13 - 6);
   }
-  const double measured = slowest(world, [&] {
+  const auto both_passes = [&] {
     up.forward(rows, x.data(), first.data(), nullptr, before.data());
     kernels::bias_gelu_forward(rows, inner, before.data(), nullptr, after.data());
     down.forward(rows, after.data(), second.data(), nullptr, y.data());
@@ -127,7 +128,7 @@ void check_mlp(const CheckContext& context, Index rows, Index width) {
     kernels::gelu_backward(rows * inner, before.data(), dinner.data(), dinner.data());
     up.backward(rows, x.data(), first.data(), dinner.data(), dx.data(), dfirst.data(), nullptr,
                 kernels::Gradients::overwrite);
-  });
+  };
   const planning::Device& device = context.cluster.device;
   const auto r = static_cast<double>(rows), w = static_cast<double>(width),
              i = static_cast<double>(inner);
@@ -142,7 +143,8 @@ void check_mlp(const CheckContext& context, Index rows, Index width) {
       planning::stream_seconds_of(device, "bias_gelu", r, i) +
       planning::stream_seconds_of(device, "gelu_backward", r, i) + 2 * sum;
   context.add("layer", fmt::format("MLP of width {}, {} rows, tp={}", width, rows, world.size()),
-              false, measured, predicted);
+              false, Hangs::on_products_and_streams, [&] { return slowest(world, both_passes); },
+              predicted);
 }
 
 // Attention with its projections, divided by heads.
@@ -159,14 +161,14 @@ void check_attention(const CheckContext& context, Index batch, Index time, Index
   for (const Buffer<float>* buffer : {&x, &qkv_weight, &proj_weight}) {
     for (Index i = 0; i < buffer->size(); ++i) (*buffer)[i] = 1e-2f * static_cast<float>(i % 13 - 6);
   }
-  const double measured = slowest(world, [&] {
+  const auto both_passes = [&] {
     layer.forward(batch, time, x.data(), {qkv_weight.data(), nullptr, proj_weight.data(), nullptr},
                   {qkv.data(), attended.data(), sums.data()}, y.data(), {}, 0);
     layer.backward(batch, time, x.data(), {qkv_weight.data(), nullptr, proj_weight.data(), nullptr},
                    {qkv.data(), attended.data(), sums.data()}, y.data(), dx.data(),
                    {dqkv_weight.data(), nullptr, dproj_weight.data(), nullptr}, dqkv.data(),
                    dattended.data(), {}, 0, kernels::Gradients::overwrite);
-  });
+  };
   const planning::Device& device = context.cluster.device;
   const auto r = static_cast<double>(rows), w = static_cast<double>(width),
              h = static_cast<double>(mine);
@@ -186,7 +188,8 @@ void check_attention(const CheckContext& context, Index batch, Index time, Index
   context.add("layer",
               fmt::format("attention of width {}, {} x {} tokens, tp={}", width, batch, time,
                           world.size()),
-              false, measured, predicted);
+              false, Hangs::on_products_and_streams, [&] { return slowest(world, both_passes); },
+              predicted);
 }
 
 }  // namespace

@@ -66,10 +66,11 @@ void check_steps(const CheckContext& context, std::vector<PlanCheck::Choice>& ch
       choice.model = name + " " + type;
       for (const planning::PricedMesh& each : meshes) {
         if (options.batch_size % each.mesh.size_of("dp") != 0 || !each.estimate.fits) continue;
-        const double measured =
-            step_seconds(context.world, each.mesh, options, config.warm_up);
-        context.add("step", fmt::format("{} {}, {}", name, type, each.mesh.text()), false, measured,
-                    each.estimate.seconds);
+        context.add(
+            "step", fmt::format("{} {}, {}", name, type, each.mesh.text()), false,
+            Hangs::on_products_and_streams,
+            [&] { return step_seconds(context.world, each.mesh, options, config.warm_up); },
+            each.estimate.seconds);
         const double counted = context.rows.back().measured;
         if (choice.planned.empty()) {
           choice.planned = each.mesh.text();

@@ -5,6 +5,7 @@
 
 #include <shoal/planning/profile.hpp>
 
+#include "tune/condition.hpp"
 #include "tune/sampler.hpp"
 
 namespace shoal::bench {
@@ -20,7 +21,9 @@ struct LinkOptions {
 planning::Level shared_memory_level(const Communicator& world, const LinkOptions& options);
 
 /// The level between nodes, of which `world` has several: messages by size, and how an exchange and
-/// a computation beside it hold each other up. `gamma`: seconds to add a byte. Collective.
-planning::Level link_level(const Sampler& sampler, double gamma, const LinkOptions& options);
+/// a computation beside it hold each other up. `gamma`: seconds to add a byte. `probe` is taken after each
+/// collective. Collective.
+planning::Level link_level(const Sampler& sampler, double gamma, const LinkOptions& options,
+                           ConditionProbe& probe);
 
 }  // namespace shoal::bench

@@ -89,9 +89,16 @@ void set_headlines(Device& device, const Sampler& sampler, const std::string& so
 Cluster profile(const Communicator& world, const ProfileOptions& options) {
   const int each = ranks_a_node(world);
   const std::string source = source_text(world, each);
+  ConditionProbe probe(world);
+  probe.take();
   const Sampler sampler(world, options.quick ? 0.002 : options.seconds_a_point / rate_passes);
+  // Every type has three products and two passes of attention. Of a machine that changes there are more.
+  const std::size_t tables = 5 * options.types.size() + std::size(planning::stream_kernels);
+  const int steps = static_cast<int>(tables) * (options.quick ? 1 : rate_passes) + 4;
+  int done = 0;
   const auto step = [&](const std::string& what) {
-    if (options.progress && world.rank() == 0) options.progress(what);
+    if (!options.progress || world.rank() != 0) return;
+    options.progress(std::min(done++, steps - 1), steps, what);
   };
   Cluster cluster;
   cluster.name = "this-machine";
@@ -100,7 +107,7 @@ Cluster profile(const Communicator& world, const ProfileOptions& options) {
   cluster.software = "shoal";
   Device& device = cluster.device;
   device.name = "a rank of " + local_machine().host;
-  device.measured = kernel_rates(sampler, {options.types, options.quick, source, step});
+  device.measured = kernel_rates(sampler, {options.types, options.quick, source, step}, probe);
   const double memory = static_cast<double>(local_machine().memory);
   device.memory_bytes = {memory / each, 'A', "of the node, shared by its ranks"};
   set_headlines(device, sampler, source);
@@ -124,13 +131,16 @@ Cluster profile(const Communicator& world, const ProfileOptions& options) {
       cluster.levels.push_back(none);
     }
     cluster.levels.back().devices = cluster.nodes > 1 ? each : 0;
+    probe.take();
   }
   if (cluster.nodes > 1) {
     step("messages between nodes");
     const double gamma = 3 / (device.memory_bandwidth * device.memory_efficiency);
-    cluster.levels.push_back(link_level(sampler, gamma, {options.quick, source}));
+    cluster.levels.push_back(link_level(sampler, gamma, {options.quick, source}, probe));
     cluster.levels.back().shared_by = each;
+    probe.take();
   }
+  cluster.condition = condition_of(probe.taken(), source);
   cluster.note = source;
   return cluster;
 }

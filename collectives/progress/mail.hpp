@@ -2,6 +2,7 @@
 #pragma once
 
 #include <atomic>
+#include <chrono>
 #include <condition_variable>
 #include <cstdint>
 #include <memory>
@@ -20,16 +21,18 @@ namespace shoal {
 
 /// A message under way, one way. MPI has it from the beginning: whoever asks only sees it through.
 struct Letter final : Work::State {
-  Letter(const Communicator& group, const char* operation, Index elements, DType element_type,
-         Rank other)
+  enum class Way { out, in };
+  Letter(const Communicator& group, Way which, Index elements, DType element_type, Rank other)
       : comm(&group),
-        name(operation),
+        way(which),
+        name(which == Way::out ? "send" : "receive"),
         count(elements),
         type(element_type),
         peer(other),
-        messages(group, operation) {}
+        messages(group, name) {}
 
   const Communicator* comm;
+  Way way;
   const char* name;  ///< a string literal
   Index count;
   DType type;
@@ -59,6 +62,7 @@ class Mail final : public WorkRunner {
   void start_thread();
   void move_on();
   bool look();
+  std::chrono::microseconds rest(int looks) const;
   bool look_at(Letter& letter) noexcept;
   void drop(const Letter& letter);
 

@@ -32,30 +32,58 @@ std::string state_file(const std::string& name) { return fmt::format("{}/{}.json
 
 Json to_json(const Holder& holder) { return {{"pid", holder.pid}, {"born", holder.born}}; }
 
-Holder holder_from(const Json& json) { return {json.at("pid"), json.at("born")}; }
+[[noreturn]] void damaged(const std::string& where, const std::string& problem) {
+  throw Error("lab", where + " is damaged: " + problem, "shoal lab down, then up again");
+}
+
+// Numbers are looked at before they become a type that could not hold them.
+double number_in(const Json& json, const char* name, double least, double most,
+                 const std::string& where) {
+  const Json& value = json.at(name);
+  if (!value.is_number()) damaged(where, fmt::format("\"{}\" is no number", name));
+  const auto number = value.get<double>();
+  if (!(number >= least && number <= most)) {
+    damaged(where, fmt::format("\"{}\" is {}, not from {} to {}", name, number, least, most));
+  }
+  return number;
+}
+
+Holder holder_from(const Json& json, const std::string& where) {
+  constexpr double most_processes = 1 << 22;  // of Linux
+  return {static_cast<pid_t>(number_in(json, "pid", 0, most_processes, where)), json.at("born")};
+}
 
 template <class T>
 Json to_json(const std::optional<T>& value) {
   return value ? Json(*value) : Json(nullptr);
 }
 
+// Of what a host may have or not: above nothing, if it is there.
 template <class T>
-std::optional<T> optional_from(const Json& json) {
-  return json.is_null() ? std::nullopt : std::optional<T>(json.get<T>());
+std::optional<T> optional_in(const Json& json, const char* name, double least, double most,
+                             const std::string& where) {
+  if (json.at(name).is_null()) return std::nullopt;
+  return static_cast<T>(number_in(json, name, least, most, where));
 }
 
-Lab lab_from(const Json& json) {
+Lab lab_from(const Json& json, const std::string& where) {
+  constexpr double most_number = 1e15;
+  constexpr std::size_t most_hosts = 254;
   Lab lab;
-  lab.name = json.at("name");
-  lab.subnet = json.at("subnet");
-  lab.network_switch = holder_from(json.at("switch"));
-  for (const Json& entry : json.at("hosts")) {
+  lab.name = parse_name(json.at("name").get<std::string>());
+  lab.subnet = static_cast<int>(number_in(json, "subnet", 0, subnets - 1, where));
+  lab.network_switch = holder_from(json.at("switch"), where);
+  const Json& hosts = json.at("hosts");
+  if (!hosts.is_array() || hosts.empty() || hosts.size() > most_hosts) {
+    damaged(where, fmt::format("\"hosts\" is not a list of 1 to {}", most_hosts));
+  }
+  for (const Json& entry : hosts) {
     Host host;
-    host.holder = holder_from(entry.at("holder"));
-    host.spec.cpu = optional_from<double>(entry.at("cpu"));
-    host.spec.link = optional_from<std::uint64_t>(entry.at("link_bits_per_s"));
-    host.spec.memory = optional_from<Bytes>(entry.at("memory_bytes"));
-    host.spec.latency = Seconds(entry.at("latency_s").get<double>());
+    host.holder = holder_from(entry.at("holder"), where);
+    host.spec.cpu = optional_in<double>(entry, "cpu", 1e-9, most_number, where);
+    host.spec.link = optional_in<std::uint64_t>(entry, "link_bits_per_s", 1, most_number, where);
+    host.spec.memory = optional_in<Bytes>(entry, "memory_bytes", 1, most_number, where);
+    host.spec.latency = Seconds(number_in(entry, "latency_s", 0, 1e6, where));
     lab.hosts.push_back(host);
   }
   return lab;
@@ -142,13 +170,18 @@ Lock::~Lock() { rmdir(base); }  // fails while it holds anything, as it should
 std::optional<Lab> load(const std::string& name) {
   std::ifstream file(state_file(name));
   if (!file) return std::nullopt;
+  return parse_lab({std::istreambuf_iterator<char>(file), {}}, state_file(name));
+}
+
+Lab parse_lab(const std::string& text, const std::string& where) {
   try {
-    return lab_from(Json::parse(file));
+    return lab_from(Json::parse(text), where);
   } catch (const Json::exception& error) {
-    throw Error("lab " + name, state_file(name) + " is damaged: " + error.what(),
-                "shoal lab down, then up again");
+    damaged(where, error.what());
   }
 }
+
+std::string lab_text(const Lab& lab) { return to_json(lab).dump(2) + "\n"; }
 
 Lab load_running(const std::string& name) {
   std::optional<Lab> lab = load(name);
@@ -160,7 +193,7 @@ void save(const Lab& lab) {
   const std::string path = state_file(lab.name);
   const std::string fresh = path + ".new";
   std::ofstream file(fresh);
-  file << to_json(lab).dump(2) << '\n';
+  file << lab_text(lab);
   file.close();
   if (!file || std::rename(fresh.c_str(), path.c_str()) != 0) {
     throw Error("lab", "cannot write " + path + ": " + std::strerror(errno));
@@ -185,7 +218,9 @@ int free_subnet() {
     if (entry.path().extension() != ".json") continue;
     std::ifstream file(entry.path());
     const Json json = Json::parse(file, nullptr, false);
-    if (json.is_object() && json.contains("subnet")) used.insert(json["subnet"].get<int>());
+    if (!json.is_object() || !json.contains("subnet")) continue;
+    const Json& subnet = json["subnet"];
+    if (subnet.is_number_unsigned() && subnet < subnets) used.insert(subnet.get<int>());
   }
   for (int subnet = 0; subnet < subnets; ++subnet) {
     if (used.count(subnet) == 0) return subnet;

@@ -57,6 +57,11 @@ class Lock {
   Descriptor folder_;
 };
 
+/// What is known of a lab, as its file's text and back. Throws Error if the text is damaged; `where` names
+/// it in the message.
+std::string lab_text(const Lab& lab);
+Lab parse_lab(const std::string& text, const std::string& where);
+
 /// Nothing if there is no such lab. Throws Error if its file is damaged.
 std::optional<Lab> load(const std::string& name);
 /// The same, but Error if there is none.

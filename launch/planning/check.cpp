@@ -19,9 +19,10 @@ namespace {
 using CheckJson = nlohmann::ordered_json;
 
 void print_check_row(const bench::PlanCheck::Row& row) {
+  std::string remark = row.fitted ? " fit" : "";
+  if (row.otherwise) remark += fmt::format(" otherwise: {:.2f}", row.apart);
   fmt::print("{:<10} {:<44} {:>9} {:>9} {:>+6.1f} %{}\n", row.kind, row.what,
-             seconds_text(row.measured), seconds_text(row.predicted), 100 * row.error(),
-             row.fitted ? " fit" : "");
+             seconds_text(row.measured), seconds_text(row.predicted), 100 * row.error(), remark);
   std::fflush(stdout);
 }
 
@@ -30,8 +31,17 @@ void print_summary(const bench::PlanCheck& check) {
                                     [](const auto& row) { return row.fitted; });
   fmt::print("\n{} configurations, of which the profile holds {} (fit). Error: median {:.1f} %, of "
              "the\nothers {:.1f} %; the worst {:.1f} %.\n",
-             check.rows.size(), fitted, 100 * check.median, 100 * check.median_unfitted,
-             100 * check.worst);
+             check.rows.size(), fitted, 100 * check.all.median, 100 * check.all.median_unfitted,
+             100 * check.all.worst);
+  const std::size_t otherwise = check.rows.size() - check.alike.rows;
+  if (otherwise > 0) {
+    fmt::print("\n{} of them were measured on a machine that was otherwise than when the profile was "
+               "measured:\na probe beside them took so many times as long or as short. Without them: "
+               "median {:.1f} %, of those\nthat are no fit {:.1f} %; the worst {:.1f} %. If it stays so, "
+               "measure the profile anew with shoal tune.\n",
+               otherwise, 100 * check.alike.median, 100 * check.alike.median_unfitted,
+               100 * check.alike.worst);
+  }
   for (const bench::PlanCheck::Choice& choice : check.choices) {
     fmt::print("{:<12} the plan takes {}, the quickest is {}: {:.1f} % slower\n", choice.model,
                choice.planned, choice.best,
@@ -48,7 +58,9 @@ CheckJson json_of_check(const bench::PlanCheck& check, const planning::Cluster& 
                             {"fitted", row.fitted},
                             {"measured_seconds", row.measured},
                             {"predicted_seconds", row.predicted},
-                            {"error", row.error()}});
+                            {"error", row.error()},
+                            {"apart", row.apart},
+                            {"otherwise", row.otherwise}});
   }
   for (const bench::PlanCheck::Choice& choice : check.choices) {
     json["choices"].push_back({{"model", choice.model},
@@ -57,9 +69,13 @@ CheckJson json_of_check(const bench::PlanCheck& check, const planning::Cluster& 
                                {"quickest", choice.best},
                                {"quickest_seconds", choice.best_seconds}});
   }
-  json["median_error"] = check.median;
-  json["median_error_unfitted"] = check.median_unfitted;
-  json["worst_error"] = check.worst;
+  json["median_error"] = check.all.median;
+  json["median_error_unfitted"] = check.all.median_unfitted;
+  json["worst_error"] = check.all.worst;
+  json["alike"] = {{"rows", check.alike.rows},
+                   {"median_error", check.alike.median},
+                   {"median_error_unfitted", check.alike.median_unfitted},
+                   {"worst_error", check.alike.worst}};
   return json;
 }
 

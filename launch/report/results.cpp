@@ -222,7 +222,11 @@ BenchFile read_bench(const std::string& path) {
 EqualFile read_equal(const std::string& path) { return equal_of(path, read_json(path)); }
 
 EqualFile parse_equal(const std::string& text, const std::string& where) {
-  return equal_of(where, FileJson::parse(text));
+  try {
+    return equal_of(where, FileJson::parse(text));
+  } catch (const FileJson::exception& error) {
+    refuse_file(where, std::string("it is not JSON that can be read: ") + error.what());
+  }
 }
 
 CheckFile read_check(const std::string& path) {

@@ -54,7 +54,11 @@ Network Prices::network_for(Operation operation, double bytes, int level, int me
     take("flag", net.node_alpha, {ranks});
     take(std::string(name_of(operation)), net.node_beta, {ranks, bytes});
   } else {
-    take("message", net.beta, {bytes});
+    // Measured of one rank a node: where several send at once they share the link.
+    if (measured.count("message") > 0) {
+      take("message", net.beta, {bytes});
+      net.beta *= cluster_.levels[static_cast<std::size_t>(level)].shared_by;
+    }
   }
   return net;
 }
@@ -113,6 +117,16 @@ double Prices::flat(Operation operation, double bytes, int members, int level) c
   return seconds;
 }
 
+double Prices::whole_nodes(Operation operation, double bytes, const std::vector<int>& counts,
+                           std::size_t level) const {
+  if (level != 0 || counts.size() != 2 || counts[1] == 1) return 0;
+  if (counts[0] == 1 || counts[0] != cluster_.devices_per_node) return 0;
+  const auto& measured = cluster_.levels[1].measured;
+  const auto found = measured.find(whole_nodes_table(name_of(operation)));
+  if (found == measured.end()) return 0;
+  return bytes * found->second.at({static_cast<double>(counts[1]), bytes});
+}
+
 double Prices::by_levels(Operation operation, double bytes, const std::vector<int>& counts,
                          std::size_t level) const {
   int above = 1;
@@ -121,6 +135,7 @@ double Prices::by_levels(Operation operation, double bytes, const std::vector<in
   if (above == 1) return flat(operation, bytes, here, static_cast<int>(level));
   if (here == 1) return by_levels(operation, bytes, counts, level + 1);
   const Level& inside = cluster_.levels[level];
+  if (const double seconds = whole_nodes(operation, bytes, counts, level); seconds > 0) return seconds;
   if (inside.kind == Level::Kind::shared_memory && level + 2 == counts.size()) {
     Network net = network_for(operation, bytes, static_cast<int>(level) + 1, above);
     const Network node = network_for(operation, bytes, static_cast<int>(level), here);
@@ -224,7 +239,13 @@ double Prices::message(double bytes, int distance, int* level) const {
   std::size_t at = 0;
   while (at + 1 < cluster_.levels.size() && distance >= cluster_.levels[at].devices) ++at;
   if (level != nullptr) *level = static_cast<int>(at);
-  return cluster_.levels[at].latency + bytes * cluster_.levels[at].beta();
+  const Level& link = cluster_.levels[at];
+  // A link that has rested lets some of it pass at once: as messages were measured.
+  const auto measured = link.measured.find("message");
+  if (link.burst_bytes && measured != link.measured.end() && bytes > 0) {
+    return link.latency + bytes * link.shared_by * measured->second.at({bytes});
+  }
+  return link.latency + bytes * link.beta();
 }
 
 }  // namespace shoal::planning

@@ -19,13 +19,6 @@ constexpr double own_bytes = 4;  // of a gradient that is not rounded
 
 double whole_number(Index value) { return static_cast<double>(value); }
 
-// A bucket of gradients: the stage of the backward pass after which it is whole, and what its sum
-// takes alone.
-struct GradientBucket {
-  std::size_t stage = 0;
-  double seconds = 0;
-};
-
 class GptGradients {
  public:
   GptGradients(const Model& model, const Prices& prices, const Workload& workload,
@@ -61,18 +54,13 @@ class GptGradients {
     double computing = 0, summing = 0;
     for (const double each : stages) computing += each;
     for (const GradientBucket& each : all) summing += each.seconds;
-    const double late = pass_.has_embedding ? late_embedding(group) : 0;
+    const double late = pass_.has_embedding ? tally(late_embedding()).total() : 0;
     sum.seconds = beside(stages, all, sum.level) - computing + late;
     sum.text = fmt::format(
         "Gradients: {} buckets of {:.4g} ms in all beside {:.4g} ms of backward pass, then {:.4g} ms "
         "for the rows of the embedding; {:.4g} ms not hidden",
         all.size(), summing * 1e3, computing * 1e3, late * 1e3, sum.seconds * 1e3);
     return sum;
-  }
-
- private:
-  double layer_weights() const {
-    return (4 * width_ * width_ + 2 * width_ * whole_number(model_.ffn)) / layout_.tp;
   }
 
   // The flat array is cut into equal buckets; a bucket is whole after the last stage that one of
@@ -98,6 +86,8 @@ class GptGradients {
       // A link that has rested lets the first ones pass at once.
       const double bytes = bytes_ * whole_number(size);
       prices_.collective(operation, bytes, group, level);
+      bucket.operation = operation;
+      bucket.bytes = bytes;
       bucket.seconds = prices_.collective_after(operation, bytes, group, credit);
       credit = std::max(0.0, credit - prices_.link_bytes(operation, bytes, group));
       all.push_back(bucket);
@@ -109,21 +99,45 @@ class GptGradients {
     return all;
   }
 
-  // Rows of the embedding that this step has met, from all to all (models/late_embedding.cpp).
-  double late_embedding(const Group& group) const {
+  // models/late_embedding.cpp
+  std::vector<LayerOp> late_embedding() const {
+    const Group group{layout_.dp, layout_.tp};
     const double dp = layout_.dp;
     const double tokens = whole_number(workload_.batch) / dp * whole_number(workload_.sequence);
     const double vocabulary = whole_number(model_.vocabulary);
     const double drawn = 1 - std::pow(1 - 1 / vocabulary, tokens);
     const double met = ids_ * drawn;  // tokens without a pattern
-    double seconds = prices_.collective(Operation::all_gather, 8 * dp, group);
+    std::vector<LayerOp> ops;
+    const auto exchange = [&](Operation operation, double bytes) {
+      LayerOp& op = ops.emplace_back();
+      op.kind = LayerOp::Kind::exchange;
+      op.name = "rows of the embedding";
+      op.operation = operation;
+      op.bytes = bytes;
+      op.group = group;
+      op.seconds = prices_.collective(operation, bytes, group, &op.level);
+    };
+    const auto sum = [&](double rows, double times) {
+      LayerOp& op = ops.emplace_back();
+      op.kind = LayerOp::Kind::stream;
+      op.name = "rows of the embedding";
+      op.seconds = times * stream_seconds_of(device_, "add", rows, width_);
+    };
+    exchange(Operation::all_gather, 8 * dp);
     if (dp * met > 2 * ids_) {
-      return seconds + prices_.collective(Operation::all_reduce, bytes_ * ids_ * width_, group) +
-             2 * stream_seconds_of(device_, "add", ids_, width_);
+      exchange(Operation::all_reduce, bytes_ * ids_ * width_);
+      sum(ids_, 2);
+      return ops;
     }
-    seconds += prices_.collective(Operation::all_gather, 4 * dp * met, group);
-    seconds += prices_.collective(Operation::all_gather, bytes_ * dp * met * width_, group);
-    return seconds + stream_seconds_of(device_, "add", dp * met, width_);
+    exchange(Operation::all_gather, 4 * dp * met);
+    exchange(Operation::all_gather, bytes_ * dp * met * width_);
+    sum(dp * met, 1);
+    return ops;
+  }
+
+ private:
+  double layer_weights() const {
+    return (4 * width_ * width_ + 2 * width_ * whole_number(model_.ffn)) / layout_.tp;
   }
 
   // Seconds until both are through.
@@ -171,6 +185,17 @@ class GptGradients {
 };
 
 }  // namespace
+
+std::vector<GradientBucket> gradient_buckets(const Model& model, const Prices& prices,
+                                             const Workload& workload, const Layout& layout,
+                                             const BackwardPass& pass, int* level) {
+  return GptGradients(model, prices, workload, layout, pass).buckets({layout.dp, layout.tp}, level);
+}
+
+std::vector<LayerOp> late_embedding_pieces(const Model& model, const Prices& prices,
+                                           const Workload& workload, const Layout& layout) {
+  return GptGradients(model, prices, workload, layout, {}).late_embedding();
+}
 
 GradientSum gpt_gradients(const Model& model, const Prices& prices, const Workload& workload,
                           const Layout& layout, const BackwardPass& pass) {

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <string>
+#include <vector>
 
 #include <shoal/planning/estimate.hpp>
 
@@ -15,6 +16,24 @@ struct BackwardPass {
   bool has_embedding = true;  ///< of tokens, whose rows follow at the end
   bool gradients_wait = false;
 };
+
+/// A bucket of gradients: the stage of the backward pass after which it is whole (0: the output layer, then
+/// the layers from the last, then the embedding), what travels, and what that takes alone.
+struct GradientBucket {
+  std::size_t stage = 0;
+  Operation operation = Operation::all_reduce;
+  double bytes = 0, seconds = 0;
+};
+
+/// The flat array of gradients as BucketedAllReduce cuts it, in the order in which the buckets are whole.
+/// The level that they cross goes to `level`.
+std::vector<GradientBucket> gradient_buckets(const Model& model, const Prices& prices,
+                                             const Workload& workload, const Layout& layout,
+                                             const BackwardPass& pass, int* level);
+
+/// What follows the buckets: rows of the embedding that the step has met, from all to all, and their sum.
+std::vector<LayerOp> late_embedding_pieces(const Model& model, const Prices& prices,
+                                           const Workload& workload, const Layout& layout);
 
 struct GradientSum {
   double seconds = 0;  ///< beyond the pass

@@ -36,6 +36,7 @@ class LinkCredit {
       if (counts[i] > 1) credit_[i] = 0;
     }
   }
+  const std::vector<double>& left() const { return credit_; }
   std::vector<double> take_more() {
     std::vector<double> taken(more_.size(), 0.0);
     taken.swap(more_);
@@ -56,32 +57,46 @@ class LinkCredit {
   std::vector<double> credit_, more_;
 };
 
+void pass_step(LinkCredit& credit, const Layout& layout, const StepPieces& pieces, int micro_steps,
+               Index layers) {
+  for (int micro = 0; micro < micro_steps; ++micro) {
+    credit.pass(pieces.begin);
+    for (Index layer = 0; layer < layers; ++layer) credit.pass(pieces.dense.forward);
+    credit.pass(pieces.head);
+    for (Index layer = 0; layer < layers; ++layer) {
+      credit.pass(pieces.dense.again);
+      credit.pass(pieces.dense.backward);
+    }
+    credit.pass(pieces.begin_backward);
+  }
+  if (layout.dp > 1) credit.spend({layout.dp, layout.tp});
+}
+
+bool no_link_has_bursts(const Prices& prices) {
+  const auto& levels = prices.cluster().levels;
+  return std::none_of(levels.begin(), levels.end(),
+                      [](const Level& level) { return level.burst_bytes.has_value(); });
+}
+
 }  // namespace
 
 std::vector<double> seconds_without_rest(const Prices& prices, const Layout& layout,
                                          const StepPieces& pieces, int micro_steps, Index layers) {
   LinkCredit credit(prices);
-  const auto& levels = prices.cluster().levels;
-  if (std::none_of(levels.begin(), levels.end(),
-                   [](const Level& level) { return level.burst_bytes.has_value(); })) {
-    return credit.take_more();
-  }
+  if (no_link_has_bursts(prices)) return credit.take_more();
   // The first step starts after a rest, the second does not.
   for (int step = 0; step < 2; ++step) {
     credit.take_more();
-    for (int micro = 0; micro < micro_steps; ++micro) {
-      credit.pass(pieces.begin);
-      for (Index layer = 0; layer < layers; ++layer) credit.pass(pieces.dense.forward);
-      credit.pass(pieces.head);
-      for (Index layer = 0; layer < layers; ++layer) {
-        credit.pass(pieces.dense.again);
-        credit.pass(pieces.dense.backward);
-      }
-      credit.pass(pieces.begin_backward);
-    }
-    if (layout.dp > 1) credit.spend({layout.dp, layout.tp});
+    pass_step(credit, layout, pieces, micro_steps, layers);
   }
   return credit.take_more();
+}
+
+std::vector<double> credit_at_start(const Prices& prices, const Layout& layout, const StepPieces& pieces,
+                                    int micro_steps, Index layers) {
+  LinkCredit credit(prices);
+  if (!no_link_has_bursts(prices)) pass_step(credit, layout, pieces, micro_steps, layers);
+  return credit.left();
 }
 
 }  // namespace shoal::planning

@@ -13,4 +13,8 @@ namespace shoal::planning {
 std::vector<double> seconds_without_rest(const Prices& prices, const Layout& layout,
                                          const StepPieces& pieces, int micro_steps, Index layers);
 
+/// What the links of such a rank let pass at once when its step begins, by level.
+std::vector<double> credit_at_start(const Prices& prices, const Layout& layout, const StepPieces& pieces,
+                                    int micro_steps, Index layers);
+
 }  // namespace shoal::planning

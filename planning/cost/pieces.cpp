@@ -1,6 +1,7 @@
 #include "cost/pieces.hpp"
 
 #include <algorithm>
+#include <cmath>
 #include <iterator>
 
 #include <shoal/models/stage.hpp>
@@ -77,6 +78,24 @@ std::vector<LayerOp> update_pieces(const Model& model, const Software& software,
   op.bytes = weights / (layout.zero >= 1 ? layout.dp : 1) * software.optimizer_traffic;
   op.seconds = op.bytes / (device.memory_bandwidth * device.memory_efficiency);
   return {op};
+}
+
+double borrowed_bytes(const Model& model, const Workload& workload, const Layout& layout) {
+  const double tokens = static_cast<double>(layout.micro_batch * workload.sequence);
+  const double ids = static_cast<double>(model.vocabulary);
+  const double met = ids * (1 - std::pow(1 - 1 / ids, tokens));
+  constexpr double number_bytes = 4;
+  return number_bytes * met / layout.tp * static_cast<double>(model.width);
+}
+
+double stage_weights(const Model& model, const Layout& layout, Index layers, bool last) {
+  const double moe = expert_share(model);
+  const double each = moe * model.layer_parameters(true, false) +
+                      (1 - moe) * model.layer_parameters(false, false);
+  double ends = last ? model.head_parameters() : 0;
+  // A tied embedding is on the last stage.
+  if (layout.pp == 1 || (last && model.tied)) ends += model.embedding_parameters();
+  return (static_cast<double>(layers) * each + ends) / layout.tp;
 }
 
 std::vector<Index> layers_of_stages(const Model& model, const Software& software,

@@ -33,6 +33,13 @@ StepPieces step_pieces(const Model& model, const Software& software, const Price
 std::vector<LayerOp> update_pieces(const Model& model, const Software& software, const Prices& prices,
                                    const Workload& workload, const Layout& layout, double weights);
 
+/// Parameters of a rank of a stage with so many layers; the last one has the output layer.
+double stage_weights(const Model& model, const Layout& layout, Index layers, bool last);
+
+/// Bytes of the rows of the embedding that a micro-step's tokens ask for, as models/borrowed_rows.cpp sends
+/// them from the last stage to the first: of tokens without a pattern.
+double borrowed_bytes(const Model& model, const Workload& workload, const Layout& layout);
+
 /// Layers of each stage: as models/stage.cpp divides them for a GPT of this runtime; else as many as
 /// the fullest has on all but the last.
 std::vector<Index> layers_of_stages(const Model& model, const Software& software,

@@ -63,17 +63,6 @@ Replicas replicas_of(const Model& model, const Software& software, const Prices&
   return out;
 }
 
-// Parameters of a rank of a stage.
-double stage_weights(const Model& model, const Layout& layout, Index layers, bool last) {
-  const double moe = expert_share(model);
-  const double each = moe * model.layer_parameters(true, false) +
-                      (1 - moe) * model.layer_parameters(false, false);
-  double ends = last ? model.head_parameters() : 0;
-  // A tied embedding is on the last stage.
-  if (layout.pp == 1 || (last && model.tied)) ends += model.embedding_parameters();
-  return (static_cast<double>(layers) * each + ends) / layout.tp;
-}
-
 Tally average_of(const LayerPieces& dense, const LayerPieces& expert, double moe,
                  std::vector<LayerOp> LayerPieces::*pass) {
   Tally sum;
@@ -160,7 +149,21 @@ void estimate_training(const Model& model, const Software& software, const Price
                             : prices.collective(Operation::all_gather, bytes, {layout.tp, 1}));
     // This runtime sends beside the computation: filling and draining wait for every hop, and then
     // a micro-step for one, since of two neighbours each waits for what the other has just begun.
-    hops = pieces.measured ? hop * (2 * (p - 1) + m - 1) : 2 * hop * (m * v + p - 1);
+    // Those that follow each other go at the rate of the link, whatever it lets pass after a rest.
+    const Level& link = cluster.levels[static_cast<std::size_t>(level)];
+    const double next = std::max(hop, link.latency + bytes / layout.tp * link.beta());
+    hops = pieces.measured ? hop * 2 * (p - 1) + next * (m - 1) : 2 * hop * (m * v + p - 1);
+    // The first stage cannot begin without rows of the embedding, which the last one has, and that one
+    // cannot update them before their gradients have come back.
+    // Only the ranks of one stage send them: those on a node share its link.
+    if (pieces.measured) {
+      const int distance = layout.dp * layout.tp * (layout.pp - 1);
+      int far = 0;
+      prices.message(0, distance, &far);
+      const int sharing = cluster.levels[static_cast<std::size_t>(far)].shared_by;
+      const double part = std::min(layout.dp * layout.tp, sharing) / static_cast<double>(sharing);
+      hops += 2 * prices.message(borrowed_bytes(model, workload, layout) * part, distance);
+    }
     rest.push_back({cluster.levels[static_cast<std::size_t>(level)].name, hops});
   }
 

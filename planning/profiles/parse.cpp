@@ -83,7 +83,7 @@ std::map<std::string, Table> parse_tables(Fields& fields, const std::string& whe
 std::size_t axes_of_link(const std::string& name) {
   if (name == "flag" || name == "message") return 1;
   for (const Operation each : all_operations) {
-    if (name == name_of(each)) return 2;
+    if (name == name_of(each) || name == whole_nodes_table(name_of(each))) return 2;
   }
   return 0;
 }
@@ -113,6 +113,17 @@ Level parse_level(const ProfileJson& json, const std::string& where) {
   level.burst_bytes = fields.figure_if("burst_bytes", 0, 1e12);
   fields.finish();
   return level;
+}
+
+Condition parse_condition(const ProfileJson& json, const std::string& where) {
+  Fields fields(json, where);
+  Condition condition;
+  condition.product_seconds = fields.figure("product_seconds", 1e-9, 1e3);
+  condition.stream_seconds = fields.figure("stream_seconds", 1e-9, 1e3);
+  condition.meeting_seconds = fields.figure("meeting_seconds", 1e-9, 1e3);
+  condition.apart = fields.figure("apart", 1, 1e6);
+  fields.finish();
+  return condition;
 }
 
 Device device_from(const ProfileJson& json, const std::string& where) {
@@ -145,6 +156,10 @@ Device device_from(const ProfileJson& json, const std::string& where) {
 }
 
 }  // namespace
+
+std::string whole_nodes_table(std::string_view operation) {
+  return std::string(operation) + ".whole_nodes";
+}
 
 double Device::rate(std::string_view type, std::string* used) const {
   const auto take = [&](std::string_view found) {
@@ -207,6 +222,9 @@ Cluster parse_cluster(const std::string& text, const std::string& where) {
   cluster.watts = fields.figure_if("watts", 0, 1e12);
   cluster.dollars = fields.figure_if("dollars", 0, 1e15);
   if (fields.has("note")) cluster.note = fields.text("note");
+  if (fields.has("condition")) {
+    cluster.condition = parse_condition(fields.member("condition"), where + ", condition");
+  }
   fields.finish();
   return cluster;
 }

@@ -74,6 +74,12 @@ std::string profile_text(const Cluster& cluster) {
   json["software"] = cluster.software;
   put(json, "watts", cluster.watts);
   put(json, "dollars", cluster.dollars);
+  if (cluster.condition) {
+    json["condition"] = {{"product_seconds", json_of_figure(cluster.condition->product_seconds)},
+                         {"stream_seconds", json_of_figure(cluster.condition->stream_seconds)},
+                         {"meeting_seconds", json_of_figure(cluster.condition->meeting_seconds)},
+                         {"apart", json_of_figure(cluster.condition->apart)}};
+  }
   if (!cluster.note.empty()) json["note"] = cluster.note;
   return json.dump(1) + "\n";
 }

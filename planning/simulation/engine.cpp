@@ -24,7 +24,7 @@ struct Event {
   std::uint64_t order;  // of equal times, the one made first
   std::int32_t stream;
   std::int32_t phase;  // a message: of which phase of the stream; −1: the stream goes on
-  std::int32_t round;  // of that phase; of a message between stages: −1 backward, 1 onward
+  std::int32_t round;  // of that phase; of a message between stages: −1 backward, 1 onward, 2 rows
 
   bool operator>(const Event& other) const noexcept {
     return time != other.time ? time > other.time : order > other.order;
@@ -45,10 +45,15 @@ struct Stream {
   // Messages that have come, by phase from phases_done on, and round.
   std::deque<std::vector<std::uint16_t>> come;
   int onward = 0, backward = 0;     // messages of neighbouring stages that have come
+  int rows = 0;                     // and rows of the embedding
   std::vector<std::size_t> handed;  // actions for the background
   std::size_t taken = 0;
   double began = 0;
   double computed = 0;
+  // What takes a time by itself: how much of it is left at which moment, and what it goes on at.
+  std::uint64_t awaited = 0;  // the event at its end
+  double left = 0, since = 0, speed = 1;
+  bool works = false;
 };
 
 class Engine {
@@ -72,8 +77,11 @@ class Engine {
         list.push_back(phases_of(action));
       }
     }
+    const std::vector<double> bursts = burst_at_start(model, software, prices, workload, layout);
     for (const Level& level : cluster_.levels) {
       Links& links = links_.emplace_back();
+      links.credit.assign(static_cast<std::size_t>(ranks_), bursts[links_.size() - 1]);
+      links.gained.assign(static_cast<std::size_t>(ranks_), 0);
       links.seconds_per_byte = 1 / (level.bandwidth * level.efficiency);
       const auto count = static_cast<std::size_t>((ranks_ + level.shared_by - 1) / level.shared_by);
       links.out.assign(count, 0);
@@ -108,12 +116,14 @@ class Engine {
       events_.pop();
       ++out_.events;
       if (event.phase == goes_on) {
+        if (at(event.stream).awaited != event.order) continue;  // it goes on at another time by now
+        at(event.stream).works = false;
         resume(event.stream, event.time);
       } else if (event.phase == sends_more) {
         send_more(event.stream, event.time);
       } else if (event.phase == between_stages) {
         Stream& stream = at(event.stream);
-        (event.round > 0 ? stream.onward : stream.backward) += 1;
+        (event.round == 2 ? stream.rows : event.round > 0 ? stream.onward : stream.backward) += 1;
         if (stream.waits) {
           stream.waits = false;
           resume(event.stream, event.time);
@@ -138,6 +148,8 @@ class Engine {
   struct Links {
     double seconds_per_byte = 0;
     std::vector<double> out, in, slow;  // until when each is taken; how many times as long it takes
+    // By rank, as it sees its link: what it lets pass at once, and until when that was reckoned.
+    std::vector<double> credit, gained;
   };
 
   Stream& at(int stream) { return streams_[static_cast<std::size_t>(stream)]; }
@@ -166,7 +178,53 @@ class Engine {
   void push(double time, int stream, std::int32_t phase, std::int32_t round) {
     events_.push({time, order_++, stream, phase, round});
   }
-  void go_on(int stream, double time) { push(time, stream, goes_on, 0); }
+  void go_on(int stream, double time) {
+    at(stream).awaited = order_;
+    push(time, stream, goes_on, 0);
+  }
+
+  // Goes on after so many seconds of work, which take longer while the other stream of the rank is at work:
+  // a computation beside an exchange, and an exchange beside a computation, as far as the profile says so.
+  void work(int stream, double seconds, double now) {
+    Stream& s = at(stream);
+    s.works = true;
+    s.left = seconds;
+    s.since = now;
+    s.speed = speed_of(stream);
+    go_on(stream, now + s.left / s.speed);
+  }
+  // The other stream of the rank has begun or ended something.
+  void change_speed(int stream, double now) {
+    Stream& s = at(stream);
+    if (!s.works) return;
+    const double speed = speed_of(stream);
+    if (speed == s.speed) return;
+    s.left = std::max(0.0, s.left - (now - s.since) * s.speed);
+    s.since = now;
+    s.speed = speed;
+    go_on(stream, now + s.left / s.speed);
+  }
+  double speed_of(int stream) {
+    const int rank = rank_of(stream);
+    const Level* const level = exchange_beside(rank);
+    if (level == nullptr) return 1;
+    constexpr double most_cost = 0.95;
+    if (!is_background(stream)) {
+      return level->beside_cost ? 1 - std::min(level->beside_cost->value, most_cost) : 1;
+    }
+    const Stream& main = at(rank);
+    const bool computes = !main.waits && main.next < program_of(rank).size();
+    return computes && level->beside_slowdown ? 1 / level->beside_slowdown->value : 1;
+  }
+  // The outermost level that the rank's background is busy with; null if it has nothing to do.
+  const Level* exchange_beside(int rank) {
+    const Stream& background = at(rank + ranks_);
+    if (background.taken >= background.handed.size()) return nullptr;
+    const std::vector<Phase>& phases = of_actions_[stage_of(rank)][background.handed[background.taken]];
+    int level = -1;
+    for (const Phase& phase : phases) level = std::max(level, phase.level);
+    return level < 0 ? nullptr : &cluster_.levels[static_cast<std::size_t>(level)];
+  }
 
   void note(int stream, const char* name, double begin, double end) {
     const int rank = rank_of(stream);
@@ -187,10 +245,11 @@ class Engine {
     return s.next < program.size() ? &program[s.next] : nullptr;
   }
 
-  void finish_action(int stream) {
+  void finish_action(int stream, double now) {
     Stream& s = at(stream);
     if (is_background(stream)) {
       ++s.taken;
+      if (s.taken == s.handed.size()) change_speed(rank_of(stream), now);
       Stream& main = at(rank_of(stream));
       const Action* waiting = main.waits ? action_of(rank_of(stream)) : nullptr;
       if (waiting != nullptr && waiting->kind == Action::Kind::join && s.taken == s.handed.size()) {
@@ -222,23 +281,32 @@ class Engine {
         case Action::Kind::compute: {
           const double seconds = disturbed(action->seconds, rank_of(stream));
           s.computed += seconds;
-          note(stream, action->name, now, now + seconds);
-          finish_action(stream);
-          return go_on(stream, now + seconds);
+          note(stream, action->name, now, now + seconds / speed_of(stream));
+          finish_action(stream, now);
+          return work(stream, seconds, now);
         }
         case Action::Kind::collective:
         case Action::Kind::meet:
           if (!collective(stream, *action, now)) return;
           break;
+        case Action::Kind::send_rows:
         case Action::Kind::send: {
           const int to = stream + action->distance;
-          const double sent = send_to_stage(stream, to, action->bytes, now + action->seconds);
+          const double sent = send_to_stage(stream, to, action->bytes, now + action->seconds,
+                                            action->kind == Action::Kind::send_rows);
+          if (action->kind == Action::Kind::send_rows) {
+            finish_action(stream, now);  // they go beside what follows
+            break;
+          }
           note(stream, action->name, now, sent);
-          finish_action(stream);
+          finish_action(stream, now);
           return go_on(stream, sent);
         }
+        case Action::Kind::receive_rows:
         case Action::Kind::receive: {
-          int& come = action->distance > 0 ? s.onward : s.backward;
+          int& come = action->kind == Action::Kind::receive_rows ? s.rows
+                      : action->distance > 0                     ? s.onward
+                                                                 : s.backward;
           if (come == 0) {
             if (!s.waits) s.began = now;
             s.waits = true;
@@ -247,7 +315,7 @@ class Engine {
           --come;
           if (s.began > 0) note(stream, action->name, s.began, now);
           s.began = 0;
-          finish_action(stream);
+          finish_action(stream, now);
           break;
         }
         case Action::Kind::launch: {
@@ -263,11 +331,12 @@ class Engine {
           if (background.taken < background.handed.size()) {
             if (!s.waits) s.began = now;
             s.waits = true;
+            change_speed(stream + ranks_, now);
             return;
           }
           if (s.began > 0) note(stream, action->name, s.began, now);
           s.began = 0;
-          finish_action(stream);
+          finish_action(stream, now);
           break;
         }
       }
@@ -296,9 +365,9 @@ class Engine {
           return false;
         }
         if (!has_all(stream, phase)) return false;
-        const double wait = finish_round(stream, phase);
+        const double wait = finish_round(stream, phase, now);
         if (wait > 0) {
-          go_on(stream, now + wait);
+          work(stream, wait, now);
           return false;
         }
         continue;
@@ -311,7 +380,7 @@ class Engine {
     s.phase = 0;
     note(stream, action.name, s.began, now);
     s.began = 0;
-    finish_action(stream);
+    finish_action(stream, now);
     return true;
   }
 
@@ -329,9 +398,9 @@ class Engine {
     return s.come.front()[s.round] >= expected(stream, phase);
   }
   // Seconds until the next round can begin.
-  double finish_round(int stream, const Phase& phase) {
+  double finish_round(int stream, const Phase& phase, double now) {
     Stream& s = at(stream);
-    double wait = phase.meet_seconds;
+    double wait = meeting_seconds(rank_of(stream), phase, now);
     if (phase.table) {
       const MessageRound& round = phase.table->round(member(rank_of(stream), phase.group), s.round);
       wait = phase.gamma * std::min(static_cast<double>(round.combined), phase.combines_at_most);
@@ -339,6 +408,23 @@ class Engine {
     s.in_round = false;
     ++s.round;
     return wait;
+  }
+
+  // A link that has rested lets some bytes pass at once, and gains them again at its rate (a token bucket).
+  double meeting_seconds(int rank, const Phase& phase, double now) {
+    const auto at_level = static_cast<std::size_t>(phase.level);
+    const Level& level = cluster_.levels[at_level];
+    if (!level.burst_bytes || !(phase.link_bytes > 0)) return phase.meet_seconds;
+    Links& links = links_[at_level];
+    double& credit = links.credit[static_cast<std::size_t>(rank)];
+    double& gained = links.gained[static_cast<std::size_t>(rank)];
+    const double rate = level.bandwidth * level.efficiency;
+    credit = std::min(credit + rate * (now - gained), level.burst_bytes->value);
+    gained = now;
+    const double beyond = phase.link_bytes - credit;
+    credit -= phase.link_bytes;
+    return beyond > 0 ? std::max(phase.meet_seconds, level.latency + beyond / rate)
+                      : phase.meet_seconds;
   }
 
   void came(const Event& event) {
@@ -358,8 +444,8 @@ class Engine {
     const Stream& s = at(stream);
     const Phase& phase = of_actions_[stage_of(rank_of(stream))][s.next][s.phase];
     if (!has_all(stream, phase)) return;
-    const double wait = finish_round(stream, phase);
-    if (wait > 0) return go_on(stream, now + wait);
+    const double wait = finish_round(stream, phase, now);
+    if (wait > 0) return work(stream, wait, now);
     resume(stream, now);
   }
 
@@ -423,13 +509,13 @@ class Engine {
     return now;
   }
 
-  double send_to_stage(int from, int to, double bytes, double ready) {
+  double send_to_stage(int from, int to, double bytes, double ready, bool rows) {
     std::size_t level = 0;
     const int distance = std::abs(to - from);
     while (level + 1 < cluster_.levels.size() && distance >= cluster_.levels[level].devices)
       ++level;
     const auto [gone, there] = transmit(from, to, level, bytes, ready);
-    push(there, to, between_stages, to > from ? 1 : -1);
+    push(there, to, between_stages, rows ? 2 : to > from ? 1 : -1);
     return gone;
   }
 

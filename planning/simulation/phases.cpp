@@ -51,6 +51,7 @@ void Phases::add(std::vector<Phase>& phases, Operation operation, double bytes, 
   const Level& at = prices_.cluster().levels[static_cast<std::size_t>(level)];
   if (at.measured.count(std::string(name_of(operation))) > 0) {
     phase.meet_seconds = prices_.at_level(operation, bytes, group.size, level);
+    phase.link_bytes = prices_.link_bytes(operation, bytes, group);
     return;
   }
   const Algorithm* algorithm = prices_.algorithm(operation, bytes, group.size, level);
@@ -125,7 +126,16 @@ void Phases::add_levels(std::vector<Phase>& phases, Operation operation, double 
 std::vector<Phase> Phases::of(Operation operation, double bytes, Group group) {
   std::vector<Phase> phases;
   if (group.size <= 1 || !(bytes > 0)) return phases;
-  add_levels(phases, operation, bytes, group, prices_.spread(group), 0);
+  const std::vector<int> counts = prices_.spread(group);
+  if (const double seconds = prices_.whole_nodes(operation, bytes, counts); seconds > 0) {
+    Phase& phase = phases.emplace_back();
+    phase.group = group;
+    phase.level = static_cast<int>(counts.size()) - 1;
+    phase.meet_seconds = seconds;
+    phase.link_bytes = prices_.link_bytes(operation, bytes, group);
+    return phases;
+  }
+  add_levels(phases, operation, bytes, group, counts, 0);
   return phases;
 }
 

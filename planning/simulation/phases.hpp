@@ -39,6 +39,7 @@ struct Phase {
   int level = 0;
   std::shared_ptr<const RoundTable> table;  ///< null: all meet, then take `meet_seconds`
   double meet_seconds = 0;
+  double link_bytes = 0;  ///< of a meeting, on the link of a rank
   double gamma = 0;  ///< seconds a combined byte
   double combines_at_most =
       1e300;  ///< bytes of a round that are combined while nothing else goes on

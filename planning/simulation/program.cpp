@@ -3,6 +3,8 @@
 #include <algorithm>
 #include <cmath>
 
+#include "cost/gpt_gradients.hpp"
+#include "cost/link_credit.hpp"
 #include "cost/pieces.hpp"
 #include "cost/tally.hpp"
 
@@ -33,6 +35,9 @@ class StageWriter {
       for (int i = 0; i < micro_steps_; ++i) forward();
       return std::move(program_);
     }
+    lends_ = pieces_.measured && layout_.pp > 1;
+    // As many rows at once as the stages before this one can come to without it.
+    while (is_last() && lends_ && lent_ < std::min(micro_steps_, layout_.pp)) lend();
     // One forward, one backward, after as many forwards as there are stages behind.
     const int ahead = std::min(layout_.pp - stage_ - 1, micro_steps_);
     for (int i = 0; i < ahead; ++i) forward();
@@ -41,6 +46,7 @@ class StageWriter {
       backward(i - ahead == micro_steps_ - 1);
     }
     for (int i = micro_steps_ - ahead; i < micro_steps_; ++i) backward(i == micro_steps_ - 1);
+    while (is_last() && lends_ && taken_back_ < micro_steps_) take_back();
     update();
     return std::move(program_);
   }
@@ -149,8 +155,30 @@ class StageWriter {
     }
   }
 
+  // models/borrowed_rows.cpp: the last stage has the embedding.
+  void move_rows(Action::Kind kind, int distance) {
+    Action& action = program_.emplace_back();
+    action.kind = kind;
+    action.name = kind == Action::Kind::send_rows ? "send rows" : "wait for rows";
+    action.bytes = borrowed_bytes(model_, workload_, layout_);
+    action.distance = distance * stage_ranks() * (layout_.pp - 1);
+  }
+  void lend() {
+    move_rows(Action::Kind::send_rows, -1);
+    ++lent_;
+  }
+  void take_back() {
+    move_rows(Action::Kind::receive_rows, 1);
+    ++taken_back_;
+  }
+
   void forward() {
     if (!is_first()) hand_over(true, false);
+    if (is_last() && lends_) {
+      if (lent_ < micro_steps_) lend();
+      if (come_to_++ >= layout_.pp) take_back();
+    }
+    if (is_first() && lends_) move_rows(Action::Kind::receive_rows, -1);
     if (is_first()) run(pieces_.begin, "embedding");
     for (Index layer = first_layer_; layer < end_layer_; ++layer) {
       run(pieces_of(layer).forward, "forward");
@@ -163,19 +191,28 @@ class StageWriter {
   void backward(bool sums) {
     if (!is_last()) hand_over(false, false);
     const bool beside = !pieces_.gradients_wait;
+    const bool in_buckets = sums && beside && pieces_.measured && layout_.dp > 1;
+    if (in_buckets) cut_into_buckets();
+    std::size_t stages = 0;
+    if (in_buckets) launch_buckets(stages);
     for (Index layer = end_layer_; layer-- > first_layer_;) {
       // The trainer of this runtime keeps what its only stage's last layer has made.
       const bool kept = pieces_.measured && layout_.pp == 1 && layer + 1 == end_layer_;
       if (!kept) run(pieces_of(layer).again, "forward again");
       run(pieces_of(layer).backward, "backward");
-      if (sums && beside) {
+      if (in_buckets) {
+        launch_buckets(++stages);
+      } else if (sums && beside) {
         reduce(true, model_.experts > 0 && layer >= model_.dense_layers, 1);
       }
     }
     if (is_first()) run(pieces_.begin_backward, "embedding, backward");
+    if (is_first() && lends_) move_rows(Action::Kind::send_rows, 1);
     if (!is_first()) hand_over(false, true);
     if (!sums) return;
-    if (beside) {
+    if (in_buckets) {
+      launch_buckets(++stages);
+    } else if (beside) {
       ends(true);
     } else {
       const auto layers = static_cast<double>(end_layer_ - first_layer_);
@@ -185,11 +222,30 @@ class StageWriter {
     }
   }
 
+  void cut_into_buckets() {
+    BackwardPass pass;
+    pass.layers = end_layer_ - first_layer_;
+    pass.weights = stage_weights(model_, layout_, pass.layers, is_last());
+    pass.has_embedding = is_last();
+    buckets_ = gradient_buckets(model_, prices_, workload_, layout_, pass, nullptr);
+  }
+  // Those that are whole after so many stages of the backward pass.
+  void launch_buckets(std::size_t stages) {
+    for (; next_bucket_ < buckets_.size() && buckets_[next_bucket_].stage <= stages; ++next_bucket_) {
+      program_.emplace_back().kind = Action::Kind::launch;
+      const GradientBucket& bucket = buckets_[next_bucket_];
+      collective("gradients", bucket.operation, bucket.bytes, {layout_.dp, layout_.tp});
+    }
+  }
+
   double routed() const {
     return static_cast<double>(model_.experts) * model_.mlp_parameters(model_.expert_ffn);
   }
-  // Weights of embedding and output layer that this stage has.
+  // Weights of embedding and output layer that this stage has: in this runtime both are the last's.
   double extra() const {
+    if (pieces_.measured) {
+      return is_last() ? model_.embedding_parameters() + model_.head_parameters() : 0;
+    }
     double weights = is_first() ? model_.embedding_parameters() : 0;
     if (is_last()) weights += model_.head_parameters();
     return weights;
@@ -217,6 +273,9 @@ class StageWriter {
   void update() {
     program_.emplace_back().kind = Action::Kind::join;
     program_.back().name = "wait for gradients";
+    if (!buckets_.empty() && is_last()) {
+      run(late_embedding_pieces(model_, prices_, workload_, layout_), "rows of the embedding");
+    }
     const double moe = expert_share(model_);
     const auto layers = static_cast<double>(end_layer_ - first_layer_);
     const double dense = layers * (1 - moe) * model_.layer_parameters(false, false);
@@ -247,10 +306,29 @@ class StageWriter {
   int micro_steps_ = 1;
   StepPieces pieces_;
   double boundary_bytes_ = 0;
+  std::vector<GradientBucket> buckets_;
+  std::size_t next_bucket_ = 0;
+  bool lends_ = false;
+  int lent_ = 0, come_to_ = 0, taken_back_ = 0;
   Program program_;
 };
 
 }  // namespace
+
+std::vector<double> burst_at_start(const Model& model, const Software& software, const Prices& prices,
+                                   const Workload& workload, const Layout& layout) {
+  std::vector<double> bursts;
+  for (const Level& level : prices.cluster().levels) {
+    bursts.push_back(level.burst_bytes ? level.burst_bytes->value : 0);
+  }
+  if (workload.kind != Workload::Kind::train) return bursts;
+  const StepPieces pieces = step_pieces(model, software, prices, workload, layout, 0);
+  if (!pieces.measured) return bursts;
+  const auto micro_steps = static_cast<int>(workload.batch / (layout.dp * layout.micro_batch));
+  const std::vector<Index> layers = layers_of_stages(model, software, workload, layout);
+  return credit_at_start(prices, layout, pieces, micro_steps,
+                         *std::max_element(layers.begin(), layers.end()));
+}
 
 std::vector<Program> make_programs(const Model& model, const Software& software,
                                    const Prices& prices, const Workload& workload,

@@ -14,6 +14,8 @@ struct Action {
     meet,        ///< all of `group` wait for each other, then take `seconds`
     send,        ///< `bytes` to the rank `distance` further on
     receive,     ///< from the rank `distance` further back
+    send_rows,     ///< the same two of rows of the embedding, on a way of their own
+    receive_rows,
     launch,      ///< hands the collective that follows in the list to the background
     join         ///< waits until the background has done all it was handed
   };
@@ -32,5 +34,9 @@ using Program = std::vector<Action>;
 std::vector<Program> make_programs(const Model& model, const Software& software,
                                    const Prices& prices, const Workload& workload,
                                    const Layout& layout);
+
+/// What the links of a rank let pass at once when the step begins, one like it having gone before: by level.
+std::vector<double> burst_at_start(const Model& model, const Software& software, const Prices& prices,
+                                   const Workload& workload, const Layout& layout);
 
 }  // namespace shoal::planning

@@ -168,8 +168,8 @@ struct ProfileOptions {
   std::vector<std::string> types = {"fp32", "bf16"};  ///< of products
   double seconds_a_point = 0.006;                     ///< for a kernel at a shape, about
   bool quick = false;  ///< in a second or two, three points an axis
-  /// Called on rank 0 as the work goes on, with what is measured now.
-  std::function<void(const std::string&)> progress;
+  /// Called on rank 0 as the work goes on: steps done, of about how many, and what is measured now.
+  std::function<void(int, int, const std::string&)> progress;
 };
 
 /// Measures the ranks of `world`, all at once: what each of Shoal's kernels takes by shape, what
@@ -185,7 +185,12 @@ struct PlanCheck {
     std::string what;
     bool fitted = false;  ///< the profile holds this very measurement
     double measured = 0, predicted = 0;  ///< seconds
-    double error() const noexcept;       ///< predicted / measured − 1
+    /// How many times as long or as short a probe of what it consists of (products and sums, or sums and
+    /// barriers) took around the measurement as when the profile was measured; 1: the same, or the profile
+    /// does not say.
+    double apart = 1;
+    bool otherwise = false;         ///< so far apart that the machine was in another condition
+    double error() const noexcept;  ///< predicted / measured − 1
   };
   /// The mesh that a model should take, against the quickest.
   struct Choice {
@@ -194,7 +199,13 @@ struct PlanCheck {
   };
   std::vector<Row> rows;
   std::vector<Choice> choices;
-  double median = 0, median_unfitted = 0, worst = 0;  ///< of the errors' sizes
+  /// Of the errors' sizes.
+  struct Summary {
+    std::size_t rows = 0;
+    double median = 0, median_unfitted = 0, worst = 0;
+  };
+  Summary all;
+  Summary alike;  ///< without the rows of another condition
 };
 
 /// What is checked.

@@ -105,7 +105,11 @@ class Prices {
   double at_level(Operation operation, double bytes, int members, int level) const {
     return flat(operation, bytes, members, level);
   }
-  /// The same where the link of the outermost level lets `credit` bytes pass at once, no more than its
+  /// Of all ranks of several nodes, measured as a whole: `counts` as of spread(). 0: not such a group, or
+  /// not measured.
+  double whole_nodes(Operation operation, double bytes, const std::vector<int>& counts,
+                     std::size_t level = 0) const;
+  /// The same as collective() where the link of the outermost level lets `credit` bytes pass at once, no more than its
   /// burst_bytes: the rest takes as long as the link's rate makes it. collective() has all of them.
   double collective_after(Operation operation, double bytes, Group group, double credit) const;
   /// What a link that has rested lets pass at once, at the outermost level of a group; 0 where there is

@@ -69,7 +69,8 @@ struct Level {
   /// Measured by `shoal tune`. Shared memory: seconds a byte of each collective's formula, by name, by
   /// ranks and bytes; and "flag", seconds a flag by ranks. Links: each collective by name, seconds a
   /// byte of the call (the longer of input and output) by nodes and bytes, of ranks that have let the
-  /// link rest; and "message", seconds a byte of a message by its bytes. Empty: not measured.
+  /// link rest, one a node; whole_nodes_table() of it, of all ranks of the nodes together; and "message",
+  /// seconds a byte of a message by its bytes. Empty: not measured.
   std::map<std::string, Table> measured;
   /// Links: how many times as long an exchange takes beside a computation, and the seconds by which
   /// a second of exchange holds that computation up.
@@ -84,6 +85,17 @@ struct Level {
   }
 };
 
+/// How quick a machine was while it was measured, by a short probe that `plan --check` repeats: processors
+/// throttle, and virtual ones are moved between cores.
+struct Condition {
+  Figure product_seconds, stream_seconds;  ///< of a small product and a long sum on all ranks
+  Figure meeting_seconds;                  ///< of a barrier over all ranks
+  Figure apart;  ///< how many times the probes of the measurement were from their middle; 1: not at all
+};
+
+/// Name of a level's table of a collective over all ranks of several nodes.
+std::string whole_nodes_table(std::string_view operation);
+
 /// Nodes of equal devices, and the levels that join them, the innermost first.
 struct Cluster {
   std::string name;
@@ -94,6 +106,7 @@ struct Cluster {
   std::string software;                  ///< what runs on it unless one says otherwise
   std::optional<Figure> watts, dollars;  ///< of all nodes together, if known as a whole
   std::string note;
+  std::optional<Condition> condition;  ///< measured by `shoal tune`
 
   int devices() const noexcept { return devices_per_node * nodes; }
 };
