@@ -25,6 +25,14 @@ constexpr std::uintmax_t most_file_bytes = std::uintmax_t{64} << 20;
 // A damaged file may hold more than an int does.
 int whole_of(double value) { return static_cast<int>(std::min(value, 1e9)); }
 
+// Two times that a page compares: a damaged file may hold numbers whose ratio is none.
+void require_ratio(const std::string& path, const std::string& what, double time, double other) {
+  const double ratio = time / other;
+  if (!std::isfinite(ratio) || ratio == 0) {
+    refuse_file(path, fmt::format("the times of {} cannot be compared: {} and {} s", what, time, other));
+  }
+}
+
 // A place in a file, which knows its name when something is wrong with it.
 class Place {
  public:
@@ -214,6 +222,7 @@ BenchFile read_bench(const std::string& path) {
   file.revision = root.text_or_empty("revision");
   file.date = root.text_or_empty("date");
   file.ranks = whole_of(root.positive("ranks"));
+  if (file.ranks < 1) refuse_file(path, "\"ranks\" is less than one");
   root.each("results", [&](const Place& row) { file.rows.push_back(row_of(row)); });
   if (file.rows.empty()) refuse_file(path, "it has no results");
   return file;
@@ -237,12 +246,16 @@ CheckFile read_check(const std::string& path) {
   root.each("rows", [&](const Place& place) {
     file.rows.push_back({place.text("kind"), place.text("what"), place.truth("fitted"),
                          place.positive("measured_seconds"), place.positive("predicted_seconds")});
+    const CheckRow& row = file.rows.back();
+    require_ratio(path, row.what, row.predicted, row.measured);
   });
   if (file.rows.empty()) refuse_file(path, "it compares nothing");
   if (!root.has("choices")) return file;
   root.each("choices", [&](const Place& place) {
     file.choices.push_back({place.text("model"), place.text("planned"), place.text("quickest"),
                             place.positive("planned_seconds"), place.positive("quickest_seconds")});
+    const auto& choice = file.choices.back();
+    require_ratio(path, choice.model, choice.planned_seconds, choice.quickest_seconds);
   });
   return file;
 }
