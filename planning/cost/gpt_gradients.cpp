@@ -48,7 +48,8 @@ class GptGradients {
     const std::vector<GradientBucket> all = buckets(group, &sum.level);
     std::vector<double> stages = {0};
     for (Index layer = 0; layer < pass_.layers; ++layer) {
-      stages.push_back(pass_.layer_seconds + (layer > 0 ? pass_.again_seconds : 0));
+      stages.push_back(pass_.mlp_seconds + (layer > 0 ? pass_.again_seconds : 0));
+      stages.push_back(pass_.layer_seconds - pass_.mlp_seconds);
     }
     stages.push_back(pass_.embedding_seconds);
     double computing = 0, summing = 0;
@@ -79,10 +80,13 @@ class GptGradients {
       const double end = begin + whole_number(size);
       const double matrices = ids_ * width_, layers_end = matrices + layers_ * layer_weights();
       if (begin < layers_end && end > matrices) {
-        const double first = std::floor(std::max(0.0, begin - matrices) / layer_weights());
-        bucket.stage = static_cast<std::size_t>(layers_ - first);
+        // A layer's attention lies before its MLP, and has its gradients after it.
+        const double from = std::max(0.0, begin - matrices);
+        const double first = std::floor(from / layer_weights());
+        const bool mlp = from - first * layer_weights() >= attention_weights();
+        bucket.stage = static_cast<std::size_t>(2 * (layers_ - first) - (mlp ? 1 : 0));
       }
-      if (end > layers_end) bucket.stage = static_cast<std::size_t>(layers_) + 1;
+      if (end > layers_end) bucket.stage = static_cast<std::size_t>(2 * layers_) + 1;
       // A link that has rested lets the first ones pass at once.
       const double bytes = bytes_ * whole_number(size);
       prices_.collective(operation, bytes, group, level);
@@ -123,21 +127,24 @@ class GptGradients {
       op.name = "rows of the embedding";
       op.seconds = times * stream_seconds_of(device_, "add", rows, width_);
     };
-    exchange(Operation::all_gather, 8 * dp);
+    // Where the stage that has the tokens has the table, too, the rest has been told during the passes.
+    const bool announced = layout_.pp == 1;
+    if (!announced) exchange(Operation::all_gather, 8 * dp);
     if (dp * met > 2 * ids_) {
       exchange(Operation::all_reduce, bytes_ * ids_ * width_);
       sum(ids_, 2);
       return ops;
     }
-    exchange(Operation::all_gather, 4 * dp * met);
+    if (!announced) exchange(Operation::all_gather, 4 * dp * met);
     exchange(Operation::all_gather, bytes_ * dp * met * width_);
     sum(dp * met, 1);
     return ops;
   }
 
  private:
+  double attention_weights() const { return 4 * width_ * width_ / layout_.tp; }
   double layer_weights() const {
-    return (4 * width_ * width_ + 2 * width_ * whole_number(model_.ffn)) / layout_.tp;
+    return attention_weights() + 2 * width_ * whole_number(model_.ffn) / layout_.tp;
   }
 
   // Seconds until both are through.

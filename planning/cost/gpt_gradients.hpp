@@ -13,12 +13,13 @@ struct BackwardPass {
   Index layers = 0;
   double weights = 0;  ///< parameters that a rank of the stage has
   double layer_seconds = 0, again_seconds = 0, embedding_seconds = 0;
+  double mlp_seconds = 0;  ///< of layer_seconds, until the gradients of the MLP's products are whole
   bool has_embedding = true;  ///< of tokens, whose rows follow at the end
   bool gradients_wait = false;
 };
 
 /// A bucket of gradients: the stage of the backward pass after which it is whole (0: the output layer, then
-/// the layers from the last, then the embedding), what travels, and what that takes alone.
+/// of the layers, from the last, the MLP and the rest, then the embedding), what travels, and what that takes alone.
 struct GradientBucket {
   std::size_t stage = 0;
   Operation operation = Operation::all_reduce;

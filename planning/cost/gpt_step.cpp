@@ -61,7 +61,10 @@ class GptPieces {
     pieces.measured = true;
     pieces.begin = part([&] { embed(); });
     pieces.dense.forward = part([&] { layer_forward(true); });
-    pieces.dense.backward = part([&] { layer_backward(); });
+    pieces.dense.backward = part([&] { mlp_backward(); });
+    pieces.dense.mlp_backward = pieces.dense.backward.size();
+    const std::vector<LayerOp> attention = part([&] { attention_backward(); });
+    pieces.dense.backward.insert(pieces.dense.backward.end(), attention.begin(), attention.end());
     if (layout_.recompute == Recompute::full) {
       pieces.dense.again = part([&] { layer_forward(false); });
     }
@@ -207,12 +210,16 @@ class GptPieces {
     if (model_.bias) stream("bias", "bias_gradient", rows_, out);
   }
 
-  void layer_backward() {
-    const double head_columns = heads_ * whole(model_.head_width);
+  // To where the gradients of the MLP's products are whole.
+  void mlp_backward() {
     dropout(rows_ * width_);
     linear_backward("back to the width", inner_, width_, false);
     stream("activation", "gelu_backward", rows_, inner_);
     linear_backward("MLP", width_, inner_, true);
+  }
+
+  void attention_backward() {
+    const double head_columns = heads_ * whole(model_.head_width);
     stream("norm", "layer_norm_backward", rows_, width_);
     dropout(rows_ * width_);
     linear_backward("output of attention", head_columns, width_, false);

@@ -1,6 +1,7 @@
 // What ranks do in a training step, piece by piece: the list that the plan adds up and the simulator plays.
 #pragma once
 
+#include <cstddef>
 #include <vector>
 
 #include <shoal/planning/estimate.hpp>
@@ -11,6 +12,8 @@ namespace shoal::planning {
 /// pass.
 struct LayerPieces {
   std::vector<LayerOp> forward, backward, again;
+  /// Of `backward`: so many operations, after which the gradients of the MLP's products are whole. 0: not told.
+  std::size_t mlp_backward = 0;
 };
 
 /// Operations with their seconds on one rank. By the tables of a measured machine where it has them, or

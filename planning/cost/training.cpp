@@ -175,6 +175,9 @@ void estimate_training(const Model& model, const Software& software, const Price
     BackwardPass pass;
     pass.layers = layers[slowest];
     pass.weights = most_weights;
+    const std::vector<LayerOp>& ops = pieces.dense.backward;
+    pass.mlp_seconds =
+        tally({ops.begin(), ops.begin() + static_cast<std::ptrdiff_t>(pieces.dense.mlp_backward)}).total();
     pass.layer_seconds = backward.total();
     pass.again_seconds = again.total();
     pass.embedding_seconds = slowest == 0 ? tally(pieces.begin_backward).total() : 0;

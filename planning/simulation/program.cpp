@@ -199,7 +199,11 @@ class StageWriter {
       // The trainer of this runtime keeps what its only stage's last layer has made.
       const bool kept = pieces_.measured && layout_.pp == 1 && layer + 1 == end_layer_;
       if (!kept) run(pieces_of(layer).again, "forward again");
-      run(pieces_of(layer).backward, "backward");
+      const LayerPieces& pieces = pieces_of(layer);
+      const auto mlp_end = pieces.backward.begin() + static_cast<std::ptrdiff_t>(pieces.mlp_backward);
+      run({pieces.backward.begin(), mlp_end}, "backward");
+      if (in_buckets) launch_buckets(++stages);
+      run({mlp_end, pieces.backward.end()}, "backward");
       if (in_buckets) {
         launch_buckets(++stages);
       } else if (sums && beside) {
