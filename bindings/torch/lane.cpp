@@ -43,7 +43,7 @@ struct SchedulingAttributes {
 // for moments, and asks for short turns, is let in when it wakes (Linux 6.12 and later; to earlier ones the
 // length of a turn means nothing).
 void wait_beside_computation() noexcept {
-  pace_this_thread(WaitPolicy::sleep);
+  nap_in_this_thread();
   constexpr unsigned long precise_ns = 1000;  // naps would last 50 µs longer
   prctl(PR_SET_TIMERSLACK, precise_ns, 0, 0, 0);
   constexpr std::uint64_t turn_ns = 100'000;
