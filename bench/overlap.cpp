@@ -40,19 +40,15 @@ Overlap measure_overlap(const Communicator& world, models::Trainer& trainer,
   const Communicator& replicas = model.mesh().axis("dp");
   const Block share = block_of(options.batch_size, replicas.size(), replicas.rank());
   const Index time = options.model.block_size;
-  const auto tokens = static_cast<std::size_t>(options.grad_accum * share.size * time);
-  std::vector<std::int32_t> inputs(tokens), targets(tokens);
-  std::vector<models::TokenBatch> batches;
-  for (Index micro = 0; micro < options.grad_accum; ++micro) {
-    const Index first = micro * share.size;
-    for (Index row = 0; row < share.size; ++row) {
-      const auto number = static_cast<std::uint64_t>(micro * options.batch_size + share.begin + row);
-      data.sequence({models::Split::train, options.seed, 0, number}, inputs.data() + (first + row) * time,
-                    targets.data() + (first + row) * time);
-    }
-    batches.push_back({share.size, time, inputs.data() + first * time, targets.data() + first * time,
-                       share.begin});
+  // What is learnt does not matter: all micro-batches are the same.
+  std::vector<std::int32_t> inputs(static_cast<std::size_t>(share.size * time)), targets(inputs.size());
+  for (Index row = 0; row < share.size; ++row) {
+    data.sequence({models::Split::train, options.seed, 0, static_cast<std::uint64_t>(share.begin + row)},
+                  inputs.data() + row * time, targets.data() + row * time);
   }
+  const std::vector<models::TokenBatch> batches(
+      static_cast<std::size_t>(options.grad_accum),
+      {share.size, time, inputs.data(), targets.data(), share.begin});
   const double scale =
       1.0 / static_cast<double>(options.grad_accum * options.batch_size * options.model.block_size);
   const auto pass = [&](bool sums) {

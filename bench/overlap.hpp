@@ -1,6 +1,8 @@
 // How much of the sum of gradients hides behind the backward pass.
 #pragma once
 
+#include <algorithm>
+
 #include <shoal/models/dataset.hpp>
 #include <shoal/models/trainer.hpp>
 #include <shoal/runtime/communicator.hpp>
@@ -15,8 +17,8 @@ struct Overlap {
   double sum_ms = 0;      ///< the sum, nothing beside it
   double exposed_ms = 0;  ///< what was left of the sum when the last rank had ended its backward pass
 
-  /// Share of the sum's time that lies beside the backward pass.
-  double beside() const { return 1 - exposed_ms / sum_ms; }
+  /// Share of the sum's time that lies beside the backward pass: nothing on one node, where all of it follows.
+  double beside() const { return std::max(0.0, 1 - exposed_ms / sum_ms); }
   /// Share of the sum's time that a step does not take longer for it: less where the two share processors.
   double hidden() const { return 1 - (with_ms - without_ms) / sum_ms; }
 };
