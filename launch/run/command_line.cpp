@@ -10,6 +10,8 @@
 
 #include <shoal/runtime/settings.hpp>
 
+#include "reach.hpp"
+
 extern char** environ;
 
 namespace shoal::launch {
@@ -69,7 +71,7 @@ Words mpirun_line(const JobLine& job) {
   }
   if (layout.oversubscribed) {
     append(words, {"--map-by", "slot", "--bind-to", "none", "--mca", "mpi_yield_when_idle", "1"});
-  } else if (layout.ranks() == 1 && !job.name_hosts) {
+  } else if (!job.pins.empty() || (layout.ranks() == 1 && !job.name_hosts)) {
     append(words, {"--bind-to", "none"});
   } else if (layout.threads == 1) {
     append(words, {"--map-by", "core", "--bind-to", "core"});
@@ -79,6 +81,9 @@ Words mpirun_line(const JobLine& job) {
   append(words, {"-x", "OMP_NUM_THREADS=" + threads});
   if (job.name_hosts) {
     for (const std::string& name : forwarded_names()) append(words, {"-x", name});
+  }
+  if (!job.pins.empty()) {
+    append(words, {own_executable(), "run", "--pin", pins_text(job.pins), "--"});
   }
   append(words, job.program);
   return words;

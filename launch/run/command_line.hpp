@@ -4,6 +4,7 @@
 #include <string>
 
 #include "layout.hpp"
+#include "pins.hpp"
 #include "process.hpp"
 
 namespace shoal::launch {
@@ -20,6 +21,7 @@ struct JobLine {
   Words program;
   bool name_hosts = false;  ///< false: this machine alone, no host is named
   std::string rsh_agent;    ///< mpirun's way to other hosts; empty: ssh
+  Pins pins;                ///< where the ranks are bound, if not where mpirun would
 };
 
 /// The words of the line, to be run as they are or printed with shell_line. Ranks are bound to a

@@ -10,8 +10,8 @@
 #include <algorithm>
 #include <cstring>
 #include <fstream>
+#include <map>
 #include <memory>
-#include <set>
 #include <utility>
 
 #include <shoal/runtime/topology.hpp>
@@ -76,25 +76,31 @@ bool is_local_host(const std::string& name) {
   return name == full || is_own_address(name);
 }
 
-int usable_cores() {
-  int cores = 1;
+AllowedCores allowed_cores() {
+  AllowedCores allowed;
   constexpr int most_processors = 8192;  // more than any machine has; the kernel wants a bound
   const std::unique_ptr<cpu_set_t, void (*)(cpu_set_t*)> mask(
       CPU_ALLOC(most_processors), [](cpu_set_t* set) { CPU_FREE(set); });
   const std::size_t bytes = CPU_ALLOC_SIZE(most_processors);
   CPU_ZERO_S(bytes, mask.get());
-  if (sched_getaffinity(0, bytes, mask.get()) == 0) {
-    std::set<std::pair<int, int>> seen;
-    for (int cpu = 0; cpu < most_processors; ++cpu) {
-      if (!CPU_ISSET_S(static_cast<std::size_t>(cpu), bytes, mask.get())) continue;
-      const std::string folder = "/sys/devices/system/cpu/cpu" + std::to_string(cpu) + "/topology/";
-      const int core = read_number(folder + "core_id");
-      // Without sysfs, each processor counts as a core.
-      seen.insert(core < 0 ? std::pair(-1, cpu)
-                           : std::pair(read_number(folder + "physical_package_id"), core));
-    }
-    cores = std::max<int>(1, static_cast<int>(seen.size()));
+  if (sched_getaffinity(0, bytes, mask.get()) != 0) return allowed;
+  std::map<std::pair<int, int>, std::vector<int>> cores;
+  for (int cpu = 0; cpu < most_processors; ++cpu) {
+    if (!CPU_ISSET_S(static_cast<std::size_t>(cpu), bytes, mask.get())) continue;
+    const std::string folder = "/sys/devices/system/cpu/cpu" + std::to_string(cpu) + "/topology/";
+    const int core = read_number(folder + "core_id");
+    // Without sysfs, each processor counts as a core.
+    cores[core < 0 ? std::pair(-1, cpu)
+                   : std::pair(read_number(folder + "physical_package_id"), core)]
+        .push_back(cpu);
   }
+  for (auto& [where, processors] : cores) allowed.cores.push_back(std::move(processors));
+  allowed.whole = CPU_COUNT_S(bytes, mask.get()) >= sysconf(_SC_NPROCESSORS_ONLN);
+  return allowed;
+}
+
+int usable_cores() {
+  int cores = std::max<int>(1, static_cast<int>(allowed_cores().cores.size()));
   const double quota = local_machine().cpu_quota;
   if (quota > 0) cores = std::min(cores, std::max(1, static_cast<int>(quota)));
   return cores;

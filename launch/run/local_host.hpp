@@ -2,6 +2,7 @@
 #pragma once
 
 #include <string>
+#include <vector>
 
 namespace shoal::launch {
 
@@ -11,6 +12,13 @@ std::string local_host_name();
 /// True if `name` means this machine: localhost, its host name, or an address of one of its
 /// interfaces.
 bool is_local_host(const std::string& name);
+
+/// What its affinity mask lets this process use.
+struct AllowedCores {
+  std::vector<std::vector<int>> cores;  ///< of each physical core the processors, by the kernel's numbers
+  bool whole = true;                    ///< all that the machine has
+};
+AllowedCores allowed_cores();
 
 /// Physical cores that this process may use: those of its affinity mask, at most as many as the CPU
 /// quota allows, at least 1. Hyperthreads share the arithmetic that a rank needs for itself.

@@ -18,6 +18,8 @@
 #include "host_flags.hpp"
 #include "job.hpp"
 #include "layout.hpp"
+#include "local_host.hpp"
+#include "pins.hpp"
 #include "reach.hpp"
 #include "restart.hpp"
 
@@ -110,10 +112,11 @@ class RunCommand : public LocalCommand {
     app_->add_flag("--verbose", verbose_, "the words of mpirun or srun too")->group(group);
     app_->add_flag("--dry-run", dry_run_, "print the line for mpirun or srun, and start nothing")
         ->group(group);
-    // Not in the help, which says it better; nor is the far side of questions to other hosts.
+    // Not in the help, which says it better; nor is what other hosts and ranks are asked.
     app_->add_option("COMMAND", words_)->expected(-1)->group("");
     app_->add_flag("--answer", answer_)->group("");
     app_->add_option("--sweep", sweep_)->group("");
+    app_->add_option("--pin", pin_)->group("");
   }
 
   int run_alone() override {
@@ -125,6 +128,7 @@ class RunCommand : public LocalCommand {
       sweep_here(sweep_);
       return 0;
     }
+    if (!pin_.empty()) run_pinned(parse_pins(pin_), words_behind_dashes().value_or(Words{}));
     if (std::getenv("OMPI_COMM_WORLD_SIZE") != nullptr || std::getenv("PMIX_RANK") != nullptr) {
       throw UsageError("run", "this is a rank of an MPI job already",
                        "call shoal run by itself, without mpirun or srun");
@@ -190,6 +194,11 @@ class RunCommand : public LocalCommand {
     job.program = words_;
     job.name_hosts = ground_.named;
     job.rsh_agent = hosts_.rsh_agent;
+    if (!ground_.named && ground_.starter == Starter::mpirun && job.layout.ranks() > 1 &&
+        !job.layout.oversubscribed) {
+      const AllowedCores allowed = allowed_cores();
+      if (!allowed.whole) job.pins = deal_cores(allowed.cores, job.layout.ranks(), job.layout.threads);
+    }
     return job;
   }
 
@@ -320,7 +329,7 @@ class RunCommand : public LocalCommand {
   Ground ground_;
   int restarts_ = 0;
   bool quiet_ = false, verbose_ = false, dry_run_ = false, answer_ = false;
-  std::string sweep_;
+  std::string sweep_, pin_;
   Words words_;
   bool is_train_ = false;
 };

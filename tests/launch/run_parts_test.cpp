@@ -11,9 +11,11 @@
 #include <shoal/runtime/error.hpp>
 #include <support/random.hpp>
 
+#include "command_line.hpp"
 #include "failure.hpp"
 #include "hosts.hpp"
 #include "layout.hpp"
+#include "pins.hpp"
 #include "process.hpp"
 #include "rank_output.hpp"
 #include "restart.hpp"
@@ -124,6 +126,29 @@ TEST(Layout, GivesThreadsTheCoresOfARank) {
   EXPECT_TRUE(lay_out({{"a", 8}, {"b", 4}}, wish).oversubscribed);
   wish.ranks = 5;
   EXPECT_THROW(lay_out({{"a", 8}, {"b", 4}}, wish), UsageError);
+}
+
+TEST(Pins, AreOfCoresThatAreThere) {
+  const std::vector<std::vector<int>> cores{{1, 9}, {4}, {6, 14}};
+  EXPECT_EQ(deal_cores(cores, 3, 1), (Pins{{1, 9}, {4}, {6, 14}}));
+  EXPECT_EQ(deal_cores(cores, 1, 2), (Pins{{1, 9, 4}}));
+  EXPECT_TRUE(deal_cores(cores, 2, 2).empty());
+  const Pins pins = deal_cores(cores, 2, 1);
+  EXPECT_EQ(pins_text(pins), "1,9;4");
+  EXPECT_EQ(parse_pins(pins_text(pins)), pins);
+  for (const char* wrong : {"", ";", "1,,2", "1;;2", "-1", "x", "1,2 ", "99999999999", "70000"}) {
+    EXPECT_THROW(parse_pins(wrong), UsageError) << wrong;
+  }
+}
+
+TEST(Pins, StandBeforeTheProgram) {
+  JobLine job;
+  job.layout = lay_out({{"here", 4}}, {});
+  job.program = {"program", "word"};
+  job.pins = {{1}, {2}, {4}, {7}};
+  const std::string line = shell_line(mpirun_line(job));
+  EXPECT_NE(line.find("--bind-to none"), std::string::npos) << line;
+  EXPECT_NE(line.find(" run --pin '1;2;4;7' -- program word"), std::string::npos) << line;
 }
 
 // All that was heard of a rank (at 2 (rank + 1), the errors behind), joined.

@@ -28,6 +28,18 @@ prints "mpirun $root-n 1 --oversubscribe --bind-to none -x OMP_NUM_THREADS=$core
 prints "mpirun $root-n 512 --oversubscribe --map-by slot --bind-to none --mca mpi_yield_when_idle 1 -x OMP_NUM_THREADS=1 $shoal train --mesh dp=128,tp=4" \
   "$shoal" run --dry-run -- train --mesh dp=128,tp=4
 
+# Ranks stay on the processors that we were given: mpirun binds to others, so shoal run does it.
+if [ "$cores" -gt 1 ]; then
+  first=$(shoal_allowed_cpus | sed 's/[-,].*//')
+  last=$(shoal_allowed_cpus | sed 's/.*[-,]//')
+  run env OMPI_ALLOW_RUN_AS_ROOT=1 OMPI_ALLOW_RUN_AS_ROOT_CONFIRM=1 mpirun -n 2 --oversubscribe --bind-to none \
+    "$shoal" run --pin "$last;$first" -- sh -c 'echo "$OMPI_COMM_WORLD_RANK on $(sed -n "s/^Cpus_allowed_list:.//p" /proc/self/status)."'
+  [ "$status" -eq 0 ] || fail "$command_line"
+  for line in "0 on $last." "1 on $first."; do
+    printf '%s\n' "$output" | grep -qxF "$line" || fail "no '$line': $command_line"
+  done
+fi
+
 # A lost host is noticed by mpirun and its daemons after the ranks' watch has spoken.
 alive="--mca oob_tcp_keepalive_time 35 --mca oob_tcp_keepalive_intvl 1 --mca oob_tcp_keepalive_probes 3"
 # Hosts: slots given, a file with comments, ranks a host, threads; environment goes along.
