@@ -36,8 +36,8 @@ if(TARGET shoal_torch)
   file(RELATIVE_PATH to_libraries ${CMAKE_INSTALL_PREFIX}/lib/python3/dist-packages/shoal_torch
     ${CMAKE_INSTALL_FULL_LIBDIR})
   set_target_properties(shoal_torch PROPERTIES INSTALL_RPATH "$ORIGIN/${to_libraries}")
-  install(TARGETS shoal_torch LIBRARY DESTINATION lib/python3/dist-packages/shoal_torch)
-  install(DIRECTORY ${PROJECT_SOURCE_DIR}/bindings/torch/shoal_torch/
+  install(TARGETS shoal_torch LIBRARY DESTINATION lib/python3/dist-packages/shoal_torch COMPONENT torch)
+  install(DIRECTORY ${PROJECT_SOURCE_DIR}/bindings/torch/shoal_torch/ COMPONENT torch
     DESTINATION lib/python3/dist-packages/shoal_torch FILES_MATCHING PATTERN "*.py")
 endif()
 
@@ -62,7 +62,22 @@ set(CPACK_PACKAGING_INSTALL_PREFIX /usr)
 set(CPACK_STRIP_FILES ON)
 set(CPACK_DEBIAN_FILE_NAME DEB-DEFAULT)
 set(CPACK_DEBIAN_PACKAGE_SECTION science)
-set(CPACK_DEBIAN_PACKAGE_DEPENDS openmpi-bin)  # the libraries it needs are found in what was built
+# The libraries it needs are found in what was built; of OpenBLAS any build would do for the loader, the one
+# with OpenMP shares its threads with Shoal's kernels.
+set(CPACK_DEBIAN_PACKAGE_DEPENDS "openmpi-bin, libopenblas0-openmp")
+set(CPACK_DEBIAN_UNSPECIFIED_PACKAGE_NAME shoal)
+set(CPACK_DEBIAN_UNSPECIFIED_PACKAGE_RECOMMENDS "python3-numpy")  # for `import shoal`
+set(CPACK_DEBIAN_UNSPECIFIED_PACKAGE_SUGGESTS "g++, cmake, pkg-config, python3-shoal-torch")
+# PyTorch's backend is a package of its own: who only computes in C++ is spared PyTorch.
+set(CPACK_DEB_COMPONENT_INSTALL ON)
+set(CPACK_COMPONENTS_ALL Unspecified)
+if(TARGET shoal_torch)
+  list(APPEND CPACK_COMPONENTS_ALL torch)
+  set(CPACK_DEBIAN_TORCH_PACKAGE_NAME python3-shoal-torch)
+  set(CPACK_DEBIAN_TORCH_DESCRIPTION "Shoal as a backend of torch.distributed")
+  set(CPACK_DEBIAN_TORCH_PACKAGE_SECTION python)
+  set(CPACK_DEBIAN_TORCH_PACKAGE_DEPENDS "shoal (= ${PROJECT_VERSION}), python3-torch")
+endif()
 set(CPACK_DEBIAN_PACKAGE_SHLIBDEPS ON)
 set(CPACK_DEBIAN_PACKAGE_SHLIBDEPS_PRIVATE_DIRS ${CMAKE_LIBRARY_OUTPUT_DIRECTORY})
 include(CPack)
