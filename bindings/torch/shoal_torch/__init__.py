@@ -29,6 +29,8 @@ def _create_process_group(options, _backend_options=None):
     store, rank, size = options.store, options.group_rank, options.group_size
     timeout = options.timeout.total_seconds()
     ranks = list(options.global_ranks_in_group)
+    if len(set(ranks)) < len(ranks):
+        raise ValueError(f"shoal: a rank is named twice in a new group of {ranks}; name each once")
     is_default = not ranks
     if is_default:
         start.join(store, rank, size, timeout)
@@ -36,9 +38,17 @@ def _create_process_group(options, _backend_options=None):
     # Everybody is there before MPI is called, which would wait for ever.
     prefix = f"shoal/{_generation}"
     store.set(f"{prefix}/{rank}", str(_C.world_rank()))
-    members = [int(store.get(f"{prefix}/{other}")) for other in range(size)]
-    name = options.group_id
-    return _C.make_group(members, "world" if is_default else f"group {name}", timeout)
+    name = "world" if is_default else f"group {options.group_id}"
+    members = [_member(store, f"{prefix}/{other}", other, name) for other in range(size)]
+    return _C.make_group(members, name, timeout)
+
+
+def _member(store, key, rank, group):
+    try:
+        return int(store.get(key))
+    except RuntimeError as error:  # "Socket Timeout", "Connection reset by peer"
+        raise RuntimeError(f"shoal: rank {rank} of {group} did not come to make it, or the store, in rank 0 of "
+                           f"the run, is gone ({error}); see what the other ranks say") from error
 
 
 # From 2.0 on a backend says which devices it is for; before, nobody asks.
