@@ -21,12 +21,8 @@ void check_tensor(const char* operation, const at::Tensor& tensor, bool is_outpu
   require(tensor.device().is_cpu(), operation,
           "only supports tensors on the CPU, got one on " + tensor.device().str() +
               "; move it there with .cpu()");
-  // What lies in memory is not what these stand for.
   require(!tensor.is_quantized(), operation,
           "cannot take quantized tensors, whose scale does not travel; pass int_repr()");
-  require(!tensor.is_conj() && !tensor.is_neg(), operation,
-          "the tensor is a view that is conjugated or negated when read; pass tensor.resolve_conj() or "
-          "tensor.resolve_neg()");
   if (!is_output || tensor.numel() <= 1) return;
   for (std::int64_t dim = 0; dim < tensor.dim(); ++dim) {
     require(tensor.stride(dim) != 0 || tensor.size(dim) <= 1, operation,

@@ -37,8 +37,6 @@ if is_old:  # later ones do not hand sparse tensors to any backend on the CPU
 raises("quantized", dist.all_reduce, torch.quantize_per_tensor(ones(2), 0.1, 0, torch.qint8))
 quantized = torch.quantize_per_tensor(ones(2), 0.1, 0, torch.qint8)
 raises("int_repr", world.allgather, [[quantized.clone() for _ in range(size)]], [quantized])
-raises("resolve_conj", dist.broadcast, torch.ones(2, dtype=torch.complex64).conj(), 0)
-raises("resolve_neg", dist.all_reduce, torch.ones(2, dtype=torch.complex64).conj().imag)
 raises("AVG with bool", dist.all_reduce, ones(2, dtype=torch.bool), op=dist.ReduceOp.AVG)
 raises("floating-point", dist.all_reduce, ones(2, dtype=torch.int32), op=dist._make_nccl_premul_sum(2.0))
 raises("BAND", dist.all_reduce, ones(2), op=dist.ReduceOp.BAND)
