@@ -2,6 +2,7 @@
 import os
 import sys
 import time
+import types
 from datetime import timedelta
 
 import torch
@@ -37,6 +38,9 @@ if is_old:  # later ones do not hand sparse tensors to any backend on the CPU
 raises("quantized", dist.all_reduce, torch.quantize_per_tensor(ones(2), 0.1, 0, torch.qint8))
 quantized = torch.quantize_per_tensor(ones(2), 0.1, 0, torch.qint8)
 raises("int_repr", world.allgather, [[quantized.clone() for _ in range(size)]], [quantized])
+# (By new_group the ranks would count different groups afterwards.)
+raises("named twice", shoal_torch._create_process_group, types.SimpleNamespace(
+    store=None, group_rank=0, group_size=2, timeout=timedelta(1), global_ranks_in_group=[0, 0]))
 raises("AVG with bool", dist.all_reduce, ones(2, dtype=torch.bool), op=dist.ReduceOp.AVG)
 raises("floating-point", dist.all_reduce, ones(2, dtype=torch.int32), op=dist._make_nccl_premul_sum(2.0))
 raises("BAND", dist.all_reduce, ones(2), op=dist.ReduceOp.BAND)
