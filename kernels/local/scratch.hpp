@@ -26,6 +26,8 @@ class Scratch {
     return static_cast<T*>(memory_.get());
   }
 
+  std::size_t bytes() const noexcept { return bytes_; }
+
  private:
   static constexpr std::size_t alignment = 64;
   struct Free {

@@ -9,6 +9,7 @@
 // and n and memory is spare (Agarwal et al. 1995; Solomonik & Demmel 2011), and with short k none.
 #include "matmul_grid.hpp"
 
+#include <algorithm>
 #include <cmath>
 
 #include <shoal/collectives/all_to_all.hpp>
@@ -16,6 +17,8 @@
 #include <shoal/collectives/registry.hpp>
 #include <shoal/runtime/buffer.hpp>
 #include <shoal/runtime/trace.hpp>
+
+#include "../local/scratch.hpp"
 
 namespace shoal::kernels {
 namespace {
@@ -56,12 +59,33 @@ Index depth_of(const std::vector<Block>& bits) {
   return depth;
 }
 
+// What products work in. It stays with the thread, for those that follow: fresh pages would cost a fault
+// each, on virtual machines as much as the arithmetic.
+struct WorkingMemory {
+  struct OfSlice {
+    Scratch out, in, a, b;
+  } slices[2];
+  Scratch term, handed, taken;
+
+  void keep_if_small() {
+    constexpr std::size_t most_kept = std::size_t{256} << 20;
+    std::size_t bytes = term.bytes() + handed.bytes() + taken.bytes();
+    for (const OfSlice& s : slices) {
+      bytes += s.out.bytes() + s.in.bytes() + s.a.bytes() + s.b.bytes();
+    }
+    if (bytes > most_kept) *this = {};
+  }
+};
+
+WorkingMemory& working_memory() {
+  static thread_local WorkingMemory memory;
+  return memory;
+}
+
 // One slice on its way: what is sent and received, and the panels made of it.
 struct Slice {
-  std::vector<float> out, in;
+  float *out = nullptr, *in = nullptr;
   std::vector<Index> send_counts, receive_counts;
-  std::vector<float> a, b;  // panels, rows × depth and depth × cols
-  Index depth = 0;
   Work arrival;
 };
 
@@ -105,8 +129,15 @@ class GridProduct {
         precision_(precision),
         me_(product.ranks->rank()),
         mine_(place_of(product, grid, me_)),
+        own_(product.c_at.of_rank[static_cast<std::size_t>(me_)]),
         pieces_(cut(product.a_at.col_blocks(), product.b_at.row_blocks())),
-        term_(static_cast<std::size_t>(mine_.rows.size * mine_.cols.size), 0.0f) {}
+        memory_(working_memory()) {
+    const Rect term{mine_.rows, mine_.cols};
+    // Where nobody else has terms of what this rank holds of C, and it holds what it makes, there is no
+    // handing over.
+    in_place_ = !mine_.idle && grid.pk == 1 && own_ == term;
+    term_ = in_place_ ? product.c : memory_.term.get<float>(as_size(term.area()));
+  }
 
   void run() {
     Slice slices[2];
@@ -117,53 +148,66 @@ class GridProduct {
       if (slice + 1 < grid_.slices) start(slices[(slice + 1) % 2], slice + 1);
       multiply(now, slice);
     }
+    if (!summed_) std::fill_n(term_, mine_.rows.size * mine_.cols.size, 0.0f);
     hand_over();
+    memory_.keep_if_small();
   }
 
  private:
+  static std::size_t as_size(Index count) { return static_cast<std::size_t>(count); }
+
   std::vector<Block> bits(const Place& place, int slice) const {
     return slice_of(pieces_, place.sum, grid_.slices, slice);
   }
 
-  void start(Slice& s, int slice) {
-    const Rank ranks = p_.ranks->size();
-    s.send_counts.assign(static_cast<std::size_t>(ranks), 0);
-    s.receive_counts.assign(static_cast<std::size_t>(ranks), 0);
-    s.out.clear();
-    for (Rank to = 0; to < ranks; ++to) {
+  // Calls visit(rank, holders, rect) for all that others need of this rank's parts.
+  template <class Visit>
+  void for_each_gift(int slice, const Visit& visit) const {
+    for (Rank to = 0; to < p_.ranks->size(); ++to) {
+      if (to == me_) continue;
       const Place place = place_of(p_, grid_, to);
-      const std::size_t before = s.out.size();
       for_each_need(p_, place, bits(place, slice),
                     [&](bool of_a, const Holders& part, const Rect& rect, Index) {
-                      if (part.source_for(to) != me_ || to == me_) return;
-                      const float* from = inside(of_a ? p_.a : p_.b, part.rect, rect);
-                      const std::size_t at = s.out.size();
-                      s.out.resize(at + static_cast<std::size_t>(rect.area()));
-                      copy_rect(rect, from, part.rect.cols.size, s.out.data() + at,
-                                rect.cols.size);
+                      if (part.source_for(to) == me_) visit(to, of_a ? p_.a : p_.b, part, rect);
                     });
-      s.send_counts[static_cast<std::size_t>(to)] = static_cast<Index>(s.out.size() - before);
     }
-    Index arriving = 0;
+  }
+
+  void start(Slice& s, int slice) {
+    const std::size_t ranks = as_size(p_.ranks->size());
+    s.send_counts.assign(ranks, 0);
+    s.receive_counts.assign(ranks, 0);
+    Index leaving = 0, arriving = 0;
+    for_each_gift(slice, [&](Rank to, const float*, const Holders&, const Rect& rect) {
+      s.send_counts[as_size(to)] += rect.area();
+      leaving += rect.area();
+    });
+    WorkingMemory::OfSlice& memory = memory_.slices[slice % 2];
+    s.out = memory.out.get<float>(as_size(leaving));
+    float* next = s.out;
+    for_each_gift(slice, [&](Rank, const float* from, const Holders& part, const Rect& rect) {
+      copy_rect(rect, inside(from, part.rect, rect), part.rect.cols.size, next, rect.cols.size);
+      next += rect.area();
+    });
     for_each_need(p_, mine_, bits(mine_, slice),
                   [&](bool, const Holders& part, const Rect& rect, Index) {
                     const Rank from = part.source_for(me_);
                     if (from == me_) return;
-                    s.receive_counts[static_cast<std::size_t>(from)] += rect.area();
+                    s.receive_counts[as_size(from)] += rect.area();
                     arriving += rect.area();
                   });
-    s.in.resize(static_cast<std::size_t>(arriving));
-    s.arrival = start_all_to_all(*p_.ranks, s.out.data(), s.send_counts, s.in.data(),
-                                 s.receive_counts, DType::f32);
+    s.in = memory.in.get<float>(as_size(arriving));
+    s.arrival = start_all_to_all(*p_.ranks, s.out, s.send_counts, s.in, s.receive_counts, DType::f32);
   }
 
   void multiply(Slice& s, int slice) {
     if (mine_.idle) return;
     const std::vector<Block> mine = bits(mine_, slice);
-    s.depth = depth_of(mine);
-    if (s.depth == 0 || term_.empty()) return;
-    s.a.resize(static_cast<std::size_t>(mine_.rows.size * s.depth));
-    s.b.resize(static_cast<std::size_t>(s.depth * mine_.cols.size));
+    const Index depth = depth_of(mine), cols = mine_.cols.size;
+    if (depth == 0 || mine_.rows.size * cols == 0) return;
+    WorkingMemory::OfSlice& memory = memory_.slices[slice % 2];
+    float* a = memory.a.get<float>(as_size(mine_.rows.size * depth));
+    float* b = memory.b.get<float>(as_size(depth * cols));
     std::vector<Index> next(s.receive_counts.size(), 0);
     for (std::size_t rank = 1; rank < next.size(); ++rank) {
       next[rank] = next[rank - 1] + s.receive_counts[rank - 1];
@@ -176,54 +220,58 @@ class GridProduct {
         data = inside(of_a ? p_.a : p_.b, part.rect, rect);
         ld = part.rect.cols.size;
       } else {
-        Index& position = next[static_cast<std::size_t>(from)];
-        data = s.in.data() + position;
+        Index& position = next[as_size(from)];
+        data = s.in + position;
         position += rect.area();
       }
       if (of_a) {
-        copy_rect(rect, data, ld,
-                  s.a.data() + (rect.rows.begin - mine_.rows.begin) * s.depth + at, s.depth);
+        copy_rect(rect, data, ld, a + (rect.rows.begin - mine_.rows.begin) * depth + at, depth);
       } else {
-        copy_rect(rect, data, ld,
-                  s.b.data() + at * mine_.cols.size + (rect.cols.begin - mine_.cols.begin),
-                  mine_.cols.size);
+        copy_rect(rect, data, ld, b + at * cols + (rect.cols.begin - mine_.cols.begin), cols);
       }
     });
     const trace::Span span("matmul slice", trace::Category::compute);
-    gemm(Trans::no, Trans::no, mine_.rows.size, mine_.cols.size, s.depth, 1.0f, s.a.data(), s.depth,
-         s.b.data(), mine_.cols.size, 1.0f, term_.data(), mine_.cols.size, precision_);
+    gemm(Trans::no, Trans::no, mine_.rows.size, cols, depth, 1.0f, a, depth, b, cols,
+         summed_ ? 1.0f : 0.0f, term_, cols, precision_);
+    summed_ = true;
   }
 
-  // Terms to those who hold C.
+  // Terms to those who hold C, who add them up in order of rank.
   void hand_over() {
-    const Rank ranks = p_.ranks->size();
+    const std::size_t ranks = as_size(p_.ranks->size());
     const Rect mine{mine_.rows, mine_.cols};
-    std::vector<float> out;
-    std::vector<Index> send_counts, receive_counts;
-    const Rect& own = p_.c_at.of_rank[static_cast<std::size_t>(me_)];
-    Index arriving = 0;
-    for (Rank rank = 0; rank < ranks; ++rank) {
-      const Rect theirs = meet(mine, p_.c_at.of_rank[static_cast<std::size_t>(rank)]);
-      const std::size_t at = out.size();
-      out.resize(at + static_cast<std::size_t>(theirs.area()));
-      copy_rect(theirs, inside(term_.data(), mine, theirs), mine.cols.size, out.data() + at,
-                theirs.cols.size);
-      send_counts.push_back(theirs.area());
-      const Place place = place_of(p_, grid_, rank);
-      receive_counts.push_back(meet(own, Rect{place.rows, place.cols}).area());
-      arriving += receive_counts.back();
+    std::vector<Index> send_counts(ranks, 0), receive_counts(ranks, 0);
+    Index leaving = 0, arriving = 0;
+    for (std::size_t rank = 0; rank < ranks; ++rank) {
+      if (static_cast<Rank>(rank) == me_) continue;
+      const Place place = place_of(p_, grid_, static_cast<Rank>(rank));
+      leaving += send_counts[rank] = meet(mine, p_.c_at.of_rank[rank]).area();
+      arriving += receive_counts[rank] = meet(own_, Rect{place.rows, place.cols}).area();
     }
-    std::vector<float> in(static_cast<std::size_t>(arriving));
-    all_to_all(*p_.ranks, out.data(), send_counts, in.data(), receive_counts, DType::f32);
-    const float* from = in.data();
-    for (Rank rank = 0; rank < ranks; ++rank) {
+    float* out = memory_.handed.get<float>(as_size(leaving));
+    float* next = out;
+    for (std::size_t rank = 0; rank < ranks; ++rank) {
+      if (send_counts[rank] == 0) continue;
+      const Rect theirs = meet(mine, p_.c_at.of_rank[rank]);
+      copy_rect(theirs, inside(term_, mine, theirs), mine.cols.size, next, theirs.cols.size);
+      next += theirs.area();
+    }
+    float* in = memory_.taken.get<float>(as_size(arriving));
+    all_to_all(*p_.ranks, out, send_counts, in, receive_counts, DType::f32);
+    if (in_place_) return;
+    const float* arrived = in;
+    for (Rank rank = 0; rank < p_.ranks->size(); ++rank) {
       const Place place = place_of(p_, grid_, rank);
-      const Rect part = meet(own, Rect{place.rows, place.cols});
+      const Rect part = meet(own_, Rect{place.rows, place.cols});
       if (part.empty()) continue;
-      float* to = inside(p_.c, own, part);
+      const bool is_mine = rank == me_;
+      const float* from = is_mine ? inside(term_, mine, part) : arrived;
+      const Index ld = is_mine ? mine.cols.size : part.cols.size;
+      if (!is_mine) arrived += part.area();
+      float* to = inside(p_.c, own_, part);
       const bool first = place.sum.begin == 0;
-      for (Index row = 0; row < part.rows.size; ++row, from += part.cols.size) {
-        float* target = to + row * own.cols.size;
+      for (Index row = 0; row < part.rows.size; ++row, from += ld) {
+        float* target = to + row * own_.cols.size;
         if (first) {
           std::copy_n(from, part.cols.size, target);
         } else {
@@ -238,8 +286,12 @@ class GridProduct {
   Precision precision_;
   Rank me_;
   Place mine_;
+  const Rect& own_;  // what this rank holds of C
   std::vector<Block> pieces_;
-  std::vector<float> term_;
+  WorkingMemory& memory_;
+  float* term_ = nullptr;  // what this rank makes of C, rows × cols
+  bool in_place_ = false;  // that is its part of C itself
+  bool summed_ = false;    // something was multiplied
 };
 
 void estimate(const Product& p, const Network& network, Grid& grid) {
