@@ -86,6 +86,7 @@ class Builder {
     LayerOp& op = add(LayerOp::Kind::stream, name);
     op.bytes = bytes;
     op.seconds = stream_seconds(device_, bytes);
+    if (software_.backward_streams) op.backward = *software_.backward_streams;
     return op;
   }
   LayerOp& exchange(const char* name, Operation operation, double bytes, Group group) {
@@ -205,7 +206,10 @@ class Builder {
       // The causal half that is masked is not computed (Dao 2023); it still counts as FLOPs of the
       // model.
       const double causal = work_.past == 0 && work_.tokens > 1 ? 0.5 : 1;
-      const double efficiency = work_.tokens == 1 ? 1 : software_.attention_efficiency.value;
+      double efficiency = work_.tokens == 1 ? 1 : software_.attention_efficiency.value;
+      if (work_.tokens > 1 && software_.synchronous_attention && device_.synchronous_share) {
+        efficiency *= *device_.synchronous_share;
+      }
       LayerOp& op = core_product("attention", m, seen * causal, key + value, count,
                                  cache_bytes + io, efficiency);
       op.flops /= causal;

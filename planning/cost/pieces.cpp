@@ -77,7 +77,19 @@ std::vector<LayerOp> update_pieces(const Model& model, const Software& software,
   op.name = "optimizer";
   op.bytes = weights / (layout.zero >= 1 ? layout.dp : 1) * software.optimizer_traffic;
   op.seconds = op.bytes / (device.memory_bandwidth * device.memory_efficiency);
-  return {op};
+  std::vector<LayerOp> ops = {op};
+  if (software.gradient_copies && layout.dp > 1) {
+    // From ZeRO-2 on in every micro-step, or else once.
+    const double times = layout.zero >= 2 ? static_cast<double>(workload.batch) /
+                                                static_cast<double>(layout.dp * layout.micro_batch)
+                                          : 1;
+    op.name = "copies of gradients";
+    op.bytes = times * weights * travelling_bytes(workload.gradient_type, software.reduced_bytes) *
+               *software.gradient_copies;
+    op.seconds = op.bytes / (device.memory_bandwidth * device.memory_efficiency);
+    ops.push_back(op);
+  }
+  return ops;
 }
 
 double borrowed_bytes(const Model& model, const Workload& workload, const Layout& layout) {

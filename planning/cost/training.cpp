@@ -203,6 +203,11 @@ void estimate_training(const Model& model, const Software& software, const Price
     exposed = std::max(replicas.seconds - software.gradient_overlap * beside,
                        (1 - software.gradient_overlap) * replicas.seconds);
     rest.push_back({cluster.levels[static_cast<std::size_t>(replicas.level)].name, exposed});
+    // What hides takes multiprocessors from the computation that it hides behind.
+    if (software.exchange_units) {
+      const double share = std::min(*software.exchange_units / cluster.device.units, 1.0);
+      rest.push_back({"multiprocessors of collectives", (summing - exposed) * share});
+    }
   }
 
   const std::vector<LayerOp> update =

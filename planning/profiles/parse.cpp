@@ -144,6 +144,7 @@ Device device_from(const ProfileJson& json, const std::string& where) {
   device.units = fields.figure("units", 1, 1e6);
   device.tile_rows = fields.figure("tile_rows", 1, 4096);
   device.tile_cols = fields.figure("tile_cols", 1, 4096);
+  device.synchronous_share = fields.figure_if("synchronous_share", 0.01, 1);
   device.half_depth = fields.figure("half_depth", 0, 1e5);
   device.launch_seconds = fields.figure("launch_seconds", 0, 1);
   device.measured = parse_tables(fields, where, axes_of_kernel);
@@ -282,6 +283,10 @@ Software parse_software(const std::string& text, const std::string& where) {
   software.attention_efficiency = fields.figure("attention_efficiency", 0.01, 1);
   software.exchange_bytes = fields.figure("exchange_bytes", 0.1, 64);
   software.layer_operations = fields.figure("layer_operations", 1, 1e4);
+  software.synchronous_attention = fields.flag("synchronous_attention", false);
+  software.backward_streams = fields.figure_if("backward_streams", 0, 100);
+  software.gradient_copies = fields.figure_if("gradient_copies", 0, 100);
+  software.exchange_units = fields.figure_if("exchange_units", 0, 1e6);
   software.fused_attention = fields.flag("fused_attention", false);
   software.pipeline = fields.flag("pipeline", false);
   software.interleave = fields.flag("interleave", false);

@@ -34,6 +34,7 @@ ProfileJson json_of_device(const Device& device) {
   json["tile_cols"] = json_of_figure(device.tile_cols);
   json["half_depth"] = json_of_figure(device.half_depth);
   json["launch_seconds"] = json_of_figure(device.launch_seconds);
+  put(json, "synchronous_share", device.synchronous_share);
   put(json, "crowded_products", device.crowded_products);
   put(json, "crowded_streams", device.crowded_streams);
   put(json, "watts", device.watts);

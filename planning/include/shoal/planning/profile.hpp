@@ -36,6 +36,9 @@ struct Device {
   Figure memory_efficiency;     ///< share of the bandwidth that a long stream attains
   Figure units;                 ///< cores or multiprocessors that take tiles of a product
   Figure tile_rows, tile_cols;  ///< of the largest tile of a product
+  /// Share of the peak that products reach which are not written for its asynchronous instructions (Hopper's wgmma).
+  /// Empty: all of it.
+  std::optional<Figure> synchronous_share;
   Figure half_depth;      ///< inner extent of a product at which half of its time is ramping up
   Figure launch_seconds;  ///< until an operation begins, added to each
   /// What Shoal's kernels take on it, by kernel (docs/planning.md, "Against this machine"), measured
@@ -156,8 +159,17 @@ struct Software {
   Figure gradient_overlap;      ///< share of the backward pass beside which gradients can travel
   Figure call_seconds;          ///< to start a collective
   Figure attention_efficiency;  ///< of fused attention, of what matrix products attain
+  /// True if the kernels of its attention use no asynchronous products (Device::synchronous_share).
+  bool synchronous_attention = false;
   Figure exchange_bytes;        ///< a number on its way between ranks that generate
   Figure layer_operations;      ///< operations launched in a layer's forward pass
+  /// How many times the bytes of the forward pass norms, activations and residuals move backward. Empty: 2.
+  std::optional<Figure> backward_streams;
+  /// Bytes of memory moved for each byte of a gradient that travels: joining, dividing and rounding what is not summed
+  /// in place. Empty: 0.
+  std::optional<Figure> gradient_copies;
+  /// Multiprocessors that a collective keeps from computing while it goes on beside the passes. Empty: none.
+  std::optional<Figure> exchange_units;
   bool fused_attention = false;
   bool pipeline = false, interleave = false, sequence_parallel = false, expert_parallel = false;
   bool selective_recompute = false;
