@@ -16,6 +16,23 @@ namespace shoal::bench {
 /// Which of a condition's figures a measurement hangs on.
 enum class Hangs { on_products, on_streams_and_meetings, on_products_and_streams };
 
+/// One measurement of a row.
+struct CheckTry {
+  double seconds = 0;
+  double apart = 1;   ///< from the profile's condition, as of the row
+  double excess = 0;  ///< the same in tolerances: above 1 it was another condition
+};
+
+/// What a row is measured in several times: turns, so that its tries are spread over time.
+struct CheckTurn {
+  bool last = true;
+  std::size_t next = 0;                         ///< the row that the next measurement belongs to
+  std::vector<std::vector<CheckTry>> of_rows = {};  ///< tries of each row
+};
+
+/// Sets what was measured: the middle of the tries in the profile's condition; without any, the try nearest to it.
+void settle(PlanCheck::Row& row, const std::vector<CheckTry>& tries);
+
 /// What the parts work with.
 struct CheckContext {
   const Communicator& world;
@@ -24,9 +41,11 @@ struct CheckContext {
   const PlanCheckOptions& options;
   std::vector<PlanCheck::Row>& rows;
   ConditionProbe& probe;
+  CheckTurn& turn;
 
-  /// Measures between two probes, again if the machine was in another condition than when the profile was
-  /// measured: of all tries the one nearest to it counts. Adds a row; the measurement of rank 0 counts.
+  /// Measures between two probes: adds a row, or in a further turn another try to the row that is next. In the last
+  /// turn it is measured again, up to twice, while no try was in the condition that the profile was measured in, or
+  /// those that were lie far apart. The measurement of rank 0 counts.
   void add(const char* kind, const std::string& what, bool fitted, Hangs hangs,
            const std::function<double()>& measure, double predicted) const;
 

@@ -24,7 +24,7 @@ namespace {
 using planning::Form;
 using planning::Group;
 
-constexpr double part_budget = 0.25;  // seconds for one figure
+constexpr double part_budget = 0.1;  // seconds for one try of a figure
 
 struct CollectiveCase {
   Operation operation;

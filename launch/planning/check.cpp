@@ -21,6 +21,8 @@ using CheckJson = nlohmann::ordered_json;
 void print_check_row(const bench::PlanCheck::Row& row) {
   std::string remark = row.fitted ? " fit" : "";
   if (row.otherwise) remark += fmt::format(" otherwise: {:.2f}", row.apart);
+  constexpr double wide = 1.25;
+  if (row.scatter > wide) remark += fmt::format(" tries apart: {:.2f}", row.scatter);
   fmt::print("{:<10} {:<44} {:>9} {:>9} {:>+6.1f} %{}\n", row.kind, row.what,
              seconds_text(row.measured), seconds_text(row.predicted), 100 * row.error(), remark);
   std::fflush(stdout);
@@ -60,7 +62,9 @@ CheckJson json_of_check(const bench::PlanCheck& check, const planning::Cluster& 
                             {"predicted_seconds", row.predicted},
                             {"error", row.error()},
                             {"apart", row.apart},
-                            {"otherwise", row.otherwise}});
+                            {"otherwise", row.otherwise},
+                            {"tries", row.tries},
+                            {"scatter", row.scatter}});
   }
   for (const bench::PlanCheck::Choice& choice : check.choices) {
     json["choices"].push_back({{"model", choice.model},

@@ -190,6 +190,8 @@ struct PlanCheck {
     /// does not say.
     double apart = 1;
     bool otherwise = false;         ///< so far apart that the machine was in another condition
+    int tries = 1;                  ///< that count; `measured` is their middle
+    double scatter = 1;             ///< how many times as long the longest of them is as the shortest
     double error() const noexcept;  ///< predicted / measured − 1
   };
   /// The mesh that a model should take, against the quickest.
