@@ -216,5 +216,38 @@ TEST(PublishedTraining, NemoFp8) {
   EXPECT_LT(middle_of(errors), 0.15);
 }
 
+// Grattafiori et al. 2024 (The Llama 3 herd of models), table 4: 405B in bf16, 16 M tokens a step, tp=8, pp=16, without
+// context parallelism. 126 layers do not divide into chunks of one; two stages of theirs have one less, so all have 8.
+TEST(PublishedTraining, Llama3) {
+  struct Row {
+    int dp;
+    double teraflops;
+  };
+  Cluster cluster = find_cluster("h100-ib");
+  cluster.nodes = 2048;
+  cluster.device.memory_bytes.value = 1e15;
+  Model model = find_model("llama-3-405b");
+  model.layers = 128;
+  Workload work;
+  work.batch = 2048;
+  work.sequence = 8192;
+  const Prices prices(cluster);
+  for (const Row& row : {Row{64, 430}, Row{128, 400}}) {
+    Layout layout;
+    layout.dp = row.dp;
+    layout.tp = 8;
+    layout.pp = 16;
+    layout.interleave = 8;
+    layout.zero = 1;
+    layout.sequence_parallel = true;
+    const Estimate made = estimate(model, find_software("megatron-core"), prices, work, layout);
+    ASSERT_EQ(made.why_not, "");
+    const double predicted = made.flops / made.seconds / layout.ranks() * 1e-12;
+    std::printf("llama-3-405b on %d GPUs: predicted %.0f, measured %.0f TFLOP/s (%+.1f %%)\n", layout.ranks(),
+                predicted, row.teraflops, 100 * (predicted / row.teraflops - 1));
+    EXPECT_NEAR(predicted / row.teraflops, 1, 0.15);
+  }
+}
+
 }  // namespace
 }  // namespace shoal::planning
