@@ -126,6 +126,7 @@ NodeControl::NodeControl(const Communicator& comm)
   }
   check_mpi(MPI_Ibcast(location.get(), sizeof *location, MPI_BYTE, 0, mpi, &request), operation_);
   complete(request, location, title(), others);
+  after_seeing_flag();  // the memory may have been another rank's buffer, which this process has read
   if (location->owner >= 0) block_ = static_cast<Block*>(node_memory::address(*location));
 }
 
