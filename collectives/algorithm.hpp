@@ -51,6 +51,7 @@ const Algorithm& reduce_scatter_node_staged();
 const Algorithm& reduce_scatter_ring();
 const Algorithm& reduce_scatter_direct();
 const Algorithm& reduce_scatter_hierarchical();
+const Algorithm& reduce_scatter_hierarchical_gathered();
 const Algorithm& reduce_scatter_mpi();
 // all_gather/
 const Algorithm& all_gather_node_shared();

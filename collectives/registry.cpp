@@ -39,7 +39,8 @@ const std::vector<const Algorithm*>& algorithms(Operation operation) {
   }();
   static const std::vector<const Algorithm*> reduce_scatters = {
       &reduce_scatter_node_shared(), &reduce_scatter_node_staged(), &reduce_scatter_ring(),
-      &reduce_scatter_direct(), &reduce_scatter_hierarchical(), &reduce_scatter_mpi()};
+      &reduce_scatter_direct(), &reduce_scatter_hierarchical(),
+      &reduce_scatter_hierarchical_gathered(), &reduce_scatter_mpi()};
   static const std::vector<const Algorithm*> all_gathers = {
       &all_gather_node_shared(), &all_gather_node_staged(), &all_gather_bruck(),
       &all_gather_ring(), &all_gather_hierarchical(), &all_gather_mpi()};

@@ -26,6 +26,7 @@
 #include "plan/pipeline.hpp"
 #include "plan/shapes.hpp"
 #include "reduce/reduce.hpp"
+#include "reduce_scatter/in_shared_memory.hpp"
 
 namespace shoal {
 namespace {
@@ -42,20 +43,9 @@ double direct_seconds(Bytes bytes, const Network& net) {
   return net.alpha + (net.nodes - 2) * net.overhead + share * n * (crowded_links * net.beta + net.gamma);
 }
 
-// What a rank gets of one part of the data; offsets in elements.
-struct Share {
-  Index in = 0;     // in every rank's input
-  Index stage = 0;  // in every rank's stage
-  Index out = 0;    // in its own output
-  Index size = 0;
-};
-
-// A lane's slice of a rank's share.
-struct Slice {
-  Index at = 0;    // in the lane's memory
-  Index from = 0;  // in the inputs
-  Index size = 0;
-  std::byte* owner = nullptr;  // where it is to end, if on this node
+// A slice (in_shared_memory.hpp) with its place in the lane's memory.
+struct PlacedSlice : Slice {
+  Index at = 0;
 };
 
 class Hierarchical final : public NamedAlgorithm {
@@ -74,56 +64,16 @@ class Hierarchical final : public NamedAlgorithm {
     NodeGroups& groups = call.comm->extension<NodeGroups>();
     const auto parts =
         static_cast<int>((call.bytes() + NodeGroups::part_bytes - 1) / NodeGroups::part_bytes);
-    for (int part = 0; part < parts; ++part) run_part(call, shares_of(call, parts, part), groups);
+    for (int part = 0; part < parts; ++part) {
+      const std::vector<Share> shares = shares_of(call, parts, part);
+      in_shared_memory(call, shares, groups, [&](const Call& seen, const NodeControl* control, bool staged) {
+        run_lane(seen, shares, groups, control, staged);
+      });
+    }
   }
 
  private:
-  static std::vector<Share> shares_of(const Call& call, int parts, int part) {
-    std::vector<Share> shares;
-    Index start = 0, stage = 0;
-    for (const Index count : call.counts) {
-      const Block block = block_of(count, parts, part);
-      shares.push_back({start + block.begin, stage, block.begin, block.size});
-      start += count;
-      stage += block.size;
-    }
-    return shares;
-  }
-
-  static void run_part(const Call& call, const std::vector<Share>& shares, NodeGroups& groups) {
-    const Bytes element = size_of(call.type);
-    if (groups.local().size() == 1) return run_lane(call, shares, groups, nullptr, false);
-    NodeControl& control = node_control(groups.local());
-    control.announce(announcement_on(call), nullptr, 0);
-    if (control.all_shared(true, true)) {
-      run_lane(call, shares, groups, &control, false);
-      return control.meet();
-    }
-    const Share& mine = shares[static_cast<std::size_t>(call.comm->rank())];
-    Call staged = call;
-    std::byte* stage = groups.stage(bytes_of(shares, element));
-    staged.in = staged.out = stage;
-    if (stage != nullptr) {
-      for (const Share& share : shares) {
-        copy_elements(stage + static_cast<Bytes>(share.stage) * element,
-                      bytes_at(call.in, static_cast<Bytes>(share.in) * element),
-                      static_cast<Bytes>(share.size) * element);
-      }
-    }
-    announce_stage(control, staged);
-    run_lane(staged, shares, groups, &control, true);
-    control.meet();
-    copy_elements(bytes_at(call.out, static_cast<Bytes>(mine.out) * element),
-                  stage + static_cast<Bytes>(mine.stage) * element,
-                  static_cast<Bytes>(mine.size) * element);
-  }
-
-  static Bytes bytes_of(const std::vector<Share>& shares, Bytes element) {
-    return static_cast<Bytes>(shares.back().stage + shares.back().size) * element;
-  }
-
-  // Buffers are as announced, in shared memory; or this rank is alone on its node. Stages take
-  // results where their owner's input was.
+  // Buffers are as announced, in shared memory; or this rank is alone on its node.
   static void run_lane(const Call& call, const std::vector<Share>& shares, NodeGroups& groups,
                        const NodeControl* control, bool staged) {
     const Bytes element = size_of(call.type);
@@ -135,28 +85,20 @@ class Hierarchical final : public NamedAlgorithm {
       inputs.push_back(control == nullptr ? call.in : input_of(*control, rank));
     }
     Plan plan;
-    std::vector<Slice> slices;
+    std::vector<PlacedSlice> slices;
     Index at = 0;
     for (int node = 0; node < groups.nodes(); ++node) {
       const Index begin = at;
-      for (const Rank rank : groups.ranks_of(node)) {
-        const Share& share = shares[static_cast<std::size_t>(rank)];
-        const Block block = segment_of(share.size, call.type, lanes, lane);
-        Slice slice{at, (staged ? share.stage : share.in) + block.begin, block.size};
-        if (node == groups.node()) {
-          void* out = control == nullptr ? call.out : output_of(*control, groups.place_of(rank));
-          const Index place = (staged ? share.stage : share.out) + block.begin;
-          slice.owner = bytes_at(out, static_cast<Bytes>(place) * element);
-        }
-        slices.push_back(slice);
-        at += block.size;
+      for (const Slice& slice : slices_of(call, shares, groups, control, staged, lanes, node)) {
+        slices.push_back({slice, at});
+        at += slice.size;
       }
       plan.counts.push_back(at - begin);
     }
     std::byte* const work = groups.work(static_cast<Bytes>(at) * element);
     // Calls `use` with every slice that overlaps a range, and what they share.
     const auto each = [&](Index begin, Index count, auto&& use) {
-      for (const Slice& slice : slices) {
+      for (const PlacedSlice& slice : slices) {
         const Index first = std::max(begin, slice.at);
         const Index size = std::min(begin + count, slice.at + slice.size) - first;
         if (size > 0) use(slice, first, size);
@@ -172,7 +114,7 @@ class Hierarchical final : public NamedAlgorithm {
     exchange.type = call.type;
     exchange.op = op;
     exchange.gather = [&](Index begin, Index count) {
-      each(begin, count, [&](const Slice& slice, Index first, Index size) {
+      each(begin, count, [&](const PlacedSlice& slice, Index first, Index size) {
         std::vector<const void*> from;
         const Bytes offset = static_cast<Bytes>(slice.from + first - slice.at) * element;
         for (const void* input : inputs) from.push_back(bytes_at(input, offset));
@@ -183,7 +125,7 @@ class Hierarchical final : public NamedAlgorithm {
     };
     // Of other nodes' blocks what comes by is not final.
     exchange.deliver = [&](Index begin, Index count) {
-      each(begin, count, [&](const Slice& slice, Index first, Index size) {
+      each(begin, count, [&](const PlacedSlice& slice, Index first, Index size) {
         if (slice.owner == nullptr) return;
         std::byte* from = work + static_cast<Bytes>(first) * element;
         finish_average(from, size, call.type, call.op, call.comm->size());

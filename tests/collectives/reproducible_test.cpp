@@ -205,18 +205,31 @@ TEST_P(Reproducible, ReduceScatterGivesTheBlocksOfAllReduce) {
   const int ranks = world().size();
   const auto me = static_cast<std::size_t>(world().rank());
   for (const Index each : {Index{1}, Index{33}, Index{4100}}) {
-    const Index count = each * ranks;
-    const std::vector<Elements> inputs = hard_inputs(ranks, count, type);
-    Elements whole(count, type);
-    all_reduce(world(), inputs[me].data(), whole.data(), count, type, ReduceOp::sum, reproducibly());
-    for (const std::string& algorithm : reproducing(Operation::reduce_scatter)) {
-      Elements in(count, type, Memory::node_shared);
-      in.copy_from(inputs[me]);
-      Elements out(each, type, Memory::node_shared);
-      reduce_scatter(world(), in.data(), out.data(), each, type, ReduceOp::sum,
-                     reproducibly(algorithm));
-      EXPECT_TRUE(same(out.at(0), whole.at(each * world().rank()), each, type)) << algorithm;
-      EXPECT_TRUE(out.margin_intact());
+    for (const bool even : {true, false}) {
+      // Uneven: blocks of other lengths, none for one rank; chunks and lines end anywhere.
+      std::vector<Index> counts(static_cast<std::size_t>(ranks), each);
+      for (std::size_t rank = 0; !even && rank < counts.size(); ++rank) {
+        counts[rank] = rank == 1 ? 0 : each * (1 + static_cast<Index>(rank % 3)) + static_cast<Index>(rank);
+      }
+      const Index count = std::accumulate(counts.begin(), counts.end(), Index{0});
+      const Index start = std::accumulate(counts.begin(), counts.begin() + world().rank(), Index{0});
+      const std::vector<Elements> inputs = hard_inputs(ranks, count, type);
+      Elements whole(count, type);
+      all_reduce(world(), inputs[me].data(), whole.data(), count, type, ReduceOp::sum, reproducibly());
+      int turn = 0;
+      for (const std::string& algorithm : reproducing(Operation::reduce_scatter)) {
+        const bool by_address = algorithm.find("shared") != std::string::npos;
+        const Memory memory = by_address || turn++ % 2 == 0 ? Memory::node_shared : Memory::local;
+        Elements in(count, type, memory);
+        in.copy_from(inputs[me]);
+        Elements out(counts[me], type, memory);
+        reduce_scatter(world(), in.data(), out.data(), counts, type, ReduceOp::sum, reproducibly(algorithm));
+        EXPECT_TRUE(same(out.at(0), whole.at(start), counts[me], type)) << algorithm;
+        EXPECT_TRUE(out.margin_intact());
+        if (!even) continue;
+        reduce_scatter(world(), in.data(), in.at(start), counts, type, ReduceOp::sum, reproducibly(algorithm));
+        EXPECT_TRUE(same(in.at(start), whole.at(start), counts[me], type)) << algorithm << ", in place";
+      }
     }
   }
 }
