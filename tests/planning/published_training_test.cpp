@@ -118,7 +118,7 @@ TrainingRow of_length(Index sequence, TrainingRow row) {
   return row;
 }
 
-// The same tables' rows of other lengths, which nobody had looked at when what FSDP does was counted.
+// The same tables' rows of other lengths: nothing of the profile was fitted to them.
 TEST(PublishedTraining, FsdpOfOtherLengthsOnA100) {
   const std::vector<double> errors = errors_of(
       {
