@@ -15,7 +15,7 @@ bool is_local_host(const std::string& name);
 
 /// What its affinity mask lets this process use.
 struct AllowedCores {
-  std::vector<std::vector<int>> cores;  ///< of each physical core the processors, by the kernel's numbers
+  std::vector<std::vector<int>> cores;  ///< of each physical core the processors, as Linux counts
   bool whole = true;                    ///< all that the machine has
 };
 AllowedCores allowed_cores();

@@ -58,7 +58,8 @@ Pins parse_pins(const std::string& text) {
     for (std::string one; std::getline(processors, one, ',');) {
       pins.back().push_back(processor_of(one));
     }
-    if (pins.back().empty()) throw UsageError("run", "\"" + text + "\" has a rank without processors");
+    if (pins.back().empty())
+      throw UsageError("run", "\"" + text + "\" has a rank without processors");
   }
   if (pins.empty()) throw UsageError("run", "no processors to bind ranks to");
   return pins;

@@ -197,7 +197,9 @@ class RunCommand : public LocalCommand {
     if (!ground_.named && ground_.starter == Starter::mpirun && job.layout.ranks() > 1 &&
         !job.layout.oversubscribed) {
       const AllowedCores allowed = allowed_cores();
-      if (!allowed.whole) job.pins = deal_cores(allowed.cores, job.layout.ranks(), job.layout.threads);
+      if (!allowed.whole) {
+        job.pins = deal_cores(allowed.cores, job.layout.ranks(), job.layout.threads);
+      }
     }
     return job;
   }
