@@ -76,9 +76,24 @@ prefix/bin/shoal --version >/dev/null || fail "the executable does not run"
 
 if command -v dpkg-shlibdeps >/dev/null; then
   cpack --config "$build/CPackConfig.cmake" -B "$folder/packed" >log 2>&1 || fail "$(tail -n 20 log)"
-  deb=$(ls packed/*.deb)
-  dpkg-deb -f "$deb" Depends | grep -q libopenmpi3 || fail "the package does not depend on MPI"
+  deb=$(ls packed/shoal_*.deb)
+  depends=$(dpkg-deb -f "$deb" Depends)
+  for package in libopenmpi3 libopenblas0-openmp; do
+    echo "$depends" | grep -q "$package" || fail "the package does not depend on $package: $depends"
+  done
+  echo "$depends" | grep -q torch && fail "who computes in C++ gets PyTorch: $depends"
   dpkg-deb -x "$deb" unpacked
+  [ ! -e unpacked/usr/lib/python3/dist-packages/shoal_torch ] || fail "the backend is in the package of the libraries"
+  # PyTorch's backend, where it was built, is a package of its own.
+  for deb in packed/python3-shoal-torch_*.deb; do
+    [ -e "$deb" ] || continue
+    depends=$(dpkg-deb -f "$deb" Depends)
+    for package in shoal python3-torch; do
+      echo "$depends" | grep -q "$package" || fail "PyTorch's backend does not depend on $package: $depends"
+    done
+    dpkg-deb -c "$deb" >contents
+    grep -q 'shoal_torch/_C\..*\.so$' contents || fail "PyTorch's backend is not in its package"
+  done
   from_prefix "$folder/unpacked/usr" unpacked/usr/bin/shoal
   run unpacked/usr/bin/shoal info >log 2>&1 || fail "$(cat log)"
 fi
