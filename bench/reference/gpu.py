@@ -125,7 +125,8 @@ def check_product(kind, shape, made, x, y):
     got = made[list(rows)][:, list(cols)].to(torch.float64)
     scale = exact.abs().clamp(min=float((x.to(torch.float64)[:1].abs().max() ** 2)) * math.sqrt(k))
     unit = {"fp32": 2.0**-23, "tf32": 2.0**-9, "bf16": 2.0**-8, "fp8": 2.0**-8, "int8": 0.0}[kind]
-    # Sums of fp8 products are kept to some 13 bits in Hopper's matrix units, until four of them go into fp32.
+    # Hopper's matrix units keep sums of fp8 products to 14 bits (DeepSeek-AI 2024, section 3.3.2), which loses up to
+    # 2^-13 with each 32 of k; PyTorch moves them to fp32 after four of these.
     kept = 2.0**-11 if kind == "fp8" else 0.0
     allowed = 0.0 if kind == "int8" else unit + kept + 2.0**-23 * math.sqrt(k)
     worst = float(((got - exact).abs() / scale).max())

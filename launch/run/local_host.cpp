@@ -3,7 +3,6 @@
 #include <arpa/inet.h>
 #include <ifaddrs.h>
 #include <netdb.h>
-#include <sched.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -15,6 +14,8 @@
 #include <utility>
 
 #include <shoal/runtime/topology.hpp>
+
+#include "processor_mask.hpp"
 
 namespace shoal::launch {
 namespace {
@@ -78,15 +79,11 @@ bool is_local_host(const std::string& name) {
 
 AllowedCores allowed_cores() {
   AllowedCores allowed;
-  constexpr int most_processors = 8192;  // more than any machine has; the kernel wants a bound
-  const std::unique_ptr<cpu_set_t, void (*)(cpu_set_t*)> mask(
-      CPU_ALLOC(most_processors), [](cpu_set_t* set) { CPU_FREE(set); });
-  const std::size_t bytes = CPU_ALLOC_SIZE(most_processors);
-  CPU_ZERO_S(bytes, mask.get());
-  if (sched_getaffinity(0, bytes, mask.get()) != 0) return allowed;
+  ProcessorMask mask;
+  if (!mask.read()) return allowed;
   std::map<std::pair<int, int>, std::vector<int>> cores;
-  for (int cpu = 0; cpu < most_processors; ++cpu) {
-    if (!CPU_ISSET_S(static_cast<std::size_t>(cpu), bytes, mask.get())) continue;
+  for (int cpu = 0; cpu < ProcessorMask::most; ++cpu) {
+    if (!mask.has(cpu)) continue;
     const std::string folder = "/sys/devices/system/cpu/cpu" + std::to_string(cpu) + "/topology/";
     const int core = read_number(folder + "core_id");
     // Without sysfs, each processor counts as a core.
@@ -95,7 +92,7 @@ AllowedCores allowed_cores() {
         .push_back(cpu);
   }
   for (auto& [where, processors] : cores) allowed.cores.push_back(std::move(processors));
-  allowed.whole = CPU_COUNT_S(bytes, mask.get()) >= sysconf(_SC_NPROCESSORS_ONLN);
+  allowed.whole = mask.count() >= sysconf(_SC_NPROCESSORS_ONLN);
   return allowed;
 }
 

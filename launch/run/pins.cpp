@@ -1,29 +1,27 @@
 #include "pins.hpp"
 
-#include <sched.h>
 #include <unistd.h>
 
 #include <cerrno>
 #include <charconv>
 #include <cstdlib>
 #include <cstring>
-#include <memory>
 #include <sstream>
 
 #include <fmt/format.h>
 #include <fmt/ranges.h>
 #include <shoal/runtime/error.hpp>
 
+#include "processor_mask.hpp"
+
 namespace shoal::launch {
 namespace {
-
-constexpr int most_processors = 1 << 16;  // more than any machine has
 
 int processor_of(const std::string& text) {
   int value = -1;
   const auto read = std::from_chars(text.data(), text.data() + text.size(), value);
   if (read.ec != std::errc() || read.ptr != text.data() + text.size() || value < 0 ||
-      value >= most_processors) {
+      value >= ProcessorMask::most) {
     throw UsageError("run", "\"" + text + "\" is no number of a processor");
   }
   return value;
@@ -58,8 +56,9 @@ Pins parse_pins(const std::string& text) {
     for (std::string one; std::getline(processors, one, ',');) {
       pins.back().push_back(processor_of(one));
     }
-    if (pins.back().empty())
+    if (pins.back().empty()) {
       throw UsageError("run", "\"" + text + "\" has a rank without processors");
+    }
   }
   if (pins.empty()) throw UsageError("run", "no processors to bind ranks to");
   return pins;
@@ -73,12 +72,9 @@ void run_pinned(const Pins& pins, const Words& program) {
                      "--pin is for shoal run's own use");
   }
   const std::vector<int>& mine = pins[static_cast<std::size_t>(place)];
-  const std::unique_ptr<cpu_set_t, void (*)(cpu_set_t*)> mask(
-      CPU_ALLOC(most_processors), [](cpu_set_t* set) { CPU_FREE(set); });
-  const std::size_t bytes = CPU_ALLOC_SIZE(most_processors);
-  CPU_ZERO_S(bytes, mask.get());
-  for (const int cpu : mine) CPU_SET_S(static_cast<std::size_t>(cpu), bytes, mask.get());
-  if (sched_setaffinity(0, bytes, mask.get()) != 0) {
+  ProcessorMask mask;
+  for (const int cpu : mine) mask.add(cpu);
+  if (!mask.apply()) {
     throw Error("run", fmt::format("cannot bind the rank to processor {}: {}", fmt::join(mine, ","),
                                    std::strerror(errno)));
   }
