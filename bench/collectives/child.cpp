@@ -102,9 +102,29 @@ class Output {
   _exit(127);
 }
 
+// A program and what it has started, until it has ended.
+class Running {
+ public:
+  explicit Running(pid_t child) : child_(child) {}
+  Running(const Running&) = delete;
+  Running& operator=(const Running&) = delete;
+  ~Running() {
+    kill(-child_, SIGKILL);  // also what it may have left behind
+    if (!ended_) waitpid(child_, &status_, 0);
+  }
+  bool ended() { return ended_ = ended_ || waitpid(child_, &status_, WNOHANG) == child_; }
+  int status() const { return status_; }
+
+ private:
+  const pid_t child_;
+  bool ended_ = false;
+  int status_ = 0;
+};
+
 }  // namespace
 
-ChildResult run_child(const std::vector<std::string>& command, Seconds patience, bool any_core) {
+ChildResult run_child(const std::vector<std::string>& command, Seconds patience, bool any_core,
+                      const std::function<void()>& meanwhile) {
   using Clock = std::chrono::steady_clock;
   ChildResult result;
   Output output;
@@ -129,25 +149,31 @@ ChildResult run_child(const std::vector<std::string>& command, Seconds patience,
   if (child == 0) become(arguments.data(), environment.data(), output, any_core);
   setpgid(child, child);
   output.close_write_ends();
+  constexpr std::chrono::seconds between_calls{5};
   const auto deadline = Clock::now() + std::chrono::duration_cast<Clock::duration>(patience);
+  auto next_call = Clock::now() + between_calls;
   bool open = true;
   int status = 0;
-  for (;;) {
-    if (open) {
-      open = output.take(20);
-    } else {
-      usleep(2000);
+  {
+    Running program(child);
+    while (!program.ended()) {
+      if (open) {
+        open = output.take(20);
+      } else {
+        usleep(2000);
+      }
+      if (Clock::now() > deadline) {
+        result.problem = "it did not end within " +
+                         std::to_string(static_cast<long>(patience.count())) + " s";
+        return result;
+      }
+      if (meanwhile && Clock::now() > next_call) {
+        meanwhile();
+        next_call = Clock::now() + between_calls;
+      }
     }
-    if (waitpid(child, &status, WNOHANG) == child) break;
-    if (Clock::now() > deadline) {
-      kill(-child, SIGKILL);
-      waitpid(child, &status, 0);
-      result.problem = "it did not end within " +
-                       std::to_string(static_cast<long>(patience.count())) + " s";
-      return result;
-    }
+    status = program.status();
   }
-  kill(-child, SIGKILL);  // what it may have left behind
   while (open && Clock::now() < deadline) open = output.take(20);
   result.output = output.text[0];
   result.good = WIFEXITED(status) && WEXITSTATUS(status) == 0;

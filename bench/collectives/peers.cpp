@@ -128,15 +128,20 @@ class OtherMpi final : public Peer {
   }
   std::map<Bytes, double> time(const PeerTask& task) override {
     std::map<Bytes, double> times;
-    if (world_.rank() == 0) {
+    // Nobody computes before it has ended, which may take minutes: who waits hears that rank 0 does, too.
+    std::int64_t ended = 0;
+    if (world_.rank() != 0) {
+      while (ended == 0) broadcast(world_, &ended, 1, DType::i64, 0);
+    } else {
       std::vector<std::string> command = {"mpirun.mpich", "-n", std::to_string(world_.size())};
       if (ranks_own_their_cores()) command.insert(command.end(), {"-bind-to", "core"});
       command.push_back(program_);
       for (std::string& word : words_of(task)) command.push_back(std::move(word));
-      times = times_in(run_child(command, patience(), true).output);
+      const auto tell = [&] { broadcast(world_, &ended, 1, DType::i64, 0); };
+      times = times_in(run_child(command, patience(), true, tell).output);
+      ended = 1;
+      tell();
     }
-    std::int64_t ended = 0;
-    broadcast(world_, &ended, 1, DType::i64, 0);  // nobody computes before it has ended
     return times;
   }
 
