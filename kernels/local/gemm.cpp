@@ -19,6 +19,7 @@
 #include "gemm_split.hpp"
 #include "kernel_log.hpp"
 #include "onednn_bf16.hpp"
+#include "packing_room.hpp"
 #include "scratch.hpp"
 #include "skinny.hpp"
 #include "threads.hpp"
@@ -93,6 +94,7 @@ void gemm_fp32(Trans ta, Trans tb, Index m, Index n, Index k, float alpha, const
                 static_cast<blasint>(ldc));
     return;
   }
+  warm_packing_room(m, n, k);
   const dnnl_status_t status =
       dnnl_sgemm(ta == Trans::yes ? 'T' : 'N', tb == Trans::yes ? 'T' : 'N', m, n, k, alpha, a, lda,
                  b, ldb, beta, c, ldc);
