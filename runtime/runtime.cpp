@@ -27,6 +27,7 @@
 #include <shoal/runtime/trace.hpp>
 #include <shoal/runtime/wait.hpp>
 
+#include "absent_networks.hpp"
 #include "communicator_impl.hpp"
 #include "mpi_wait.hpp"
 #include "node_cpus.hpp"
@@ -220,6 +221,7 @@ Runtime::Runtime(const Options& options) : impl_(std::make_unique<Impl>()) {
   const int wanted = to_mpi(options.threads.value_or(
       settings().background ? ThreadLevel::multiple : ThreadLevel::funneled));
   if (!initialized) {
+    const AbsentNetworksLeftOut quick;
     check_mpi(MPI_Init_thread(nullptr, nullptr, wanted, &granted), "start MPI");
     impl_->owns_mpi = true;
   } else {

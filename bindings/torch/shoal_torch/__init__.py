@@ -54,4 +54,4 @@ def _member(store, key, rank, group):
 # From 2.0 on a backend says which devices it is for; before, nobody asks.
 _more = {} if torch.__version__.startswith("1.") else {"devices": ["cpu"]}
 _dist.Backend.register_backend("shoal", _create_process_group, extended_api=True, **_more)
-start.name_ranks_by_mpi()
+start.prepare_env()

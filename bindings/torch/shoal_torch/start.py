@@ -15,6 +15,7 @@ import sys
 import tempfile
 import time
 
+import torch
 from torch.distributed import TCPStore
 
 from . import _C
@@ -74,9 +75,36 @@ def _own_address():
             return "127.0.0.1"
 
 
-def name_ranks_by_mpi():
+def prepare_env():
+    """What makes init_method env:// work under mpirun, and quick elsewhere."""
+    if under_mpi():
+        _name_ranks_by_mpi()
+    else:
+        _await_store()
+
+
+def _await_store():
+    """By env:// without mpirun: the client of torch 1 looks for rank 0's store again only after a second, so that
+    a rank that comes a little earlier waits so long. Here it waits for that long at most, and looks more often."""
+    if not torch.__version__.startswith("1."):
+        return
+    address, port = os.environ.get("MASTER_ADDR"), os.environ.get("MASTER_PORT", "")
+    if not address or not port.isdecimal() or os.environ.get("RANK", "0") == "0":
+        return
+    end = time.monotonic() + 1
+    while time.monotonic() < end:
+        try:
+            socket.create_connection((address, int(port)), timeout=0.2).close()
+            return
+        except ConnectionRefusedError:
+            time.sleep(0.005)
+        except (OSError, OverflowError):
+            return  # nothing that patience helps against
+
+
+def _name_ranks_by_mpi():
     """Under mpirun, what init_method env:// wants and the environment lacks comes from MPI."""
-    if not under_mpi() or "WORLD_SIZE" in os.environ:
+    if "WORLD_SIZE" in os.environ:
         return
     size = os.environ.get("OMPI_COMM_WORLD_SIZE")
     _start_mpi()
@@ -113,7 +141,24 @@ def _no_way(problem):
         f"shoal: {problem}; start the ranks with mpirun or `shoal run -- python3 script.py`")
 
 
-def _launch(store, size):
+def _ranks_that_fit():
+    """How many ranks this host may have, by the launcher's word or by its processors."""
+    local = os.environ.get("LOCAL_WORLD_SIZE", "")
+    return int(local) if local.isdecimal() else os.cpu_count() or 1
+
+
+def _require_one_host(store, rank, size):
+    here = f"{socket.gethostname()} {os.stat('/proc/self/ns/pid').st_ino}"
+    store.set(f"shoal/host/{rank}", here)
+    for other in range(size):
+        there = store.get(f"shoal/host/{other}").decode()
+        if there != here:
+            raise _no_way(f"rank {other} is on another host or in another container "
+                          f"({there.split()[0]}) than rank {rank} ({here.split()[0]}), and without "
+                          "mpirun all must be on one")
+
+
+def _launch(size):
     """On rank 0: the folder in which identities appear."""
     mpirun = shutil.which("mpirun")
     if mpirun is None:
@@ -174,16 +219,20 @@ def join(store, rank, size, timeout):
         _start_mpi()
         return
     deadline = time.monotonic() + timeout
-    here = f"{socket.gethostname()} {os.stat('/proc/self/ns/pid').st_ino}"
-    store.set(f"shoal/host/{rank}", here)
-    for other in range(size):
-        there = store.get(f"shoal/host/{other}").decode()
-        if there != here:
-            raise _no_way(f"rank {other} is on another host or in another container "
-                          f"({there.split()[0]}) than rank {rank} ({here.split()[0]}), and without "
-                          "mpirun all must be on one")
+    # mpirun takes 0.2 s, in which the other ranks may come, if they can be on this host.
+    folder = None
+    if rank == 0 and size <= _ranks_that_fit():
+        folder, _held = _launch(size)
+    try:
+        _require_one_host(store, rank, size)
+    except Exception:
+        if _held is not None:
+            os.close(_held)  # which ends that mpirun
+            _held = None
+        raise
     if rank == 0:
-        folder, _held = _launch(store, size)
+        if folder is None:
+            folder, _held = _launch(size)
         store.set("shoal/folder", folder)
     else:
         folder = store.get("shoal/folder").decode()

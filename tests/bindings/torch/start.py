@@ -1,5 +1,5 @@
 """start.py RANKS: the ranks find each other by a file, by env://, and by tcp://, without mpirun; one
-that throws, or is killed, leaves none waiting, and nothing is left behind."""
+that throws, or is killed, leaves none waiting; ranks on two hosts are told; and nothing is left behind."""
 import glob
 import os
 import signal
@@ -15,6 +15,16 @@ before = set(os.environ)
 import torch, torch.distributed as dist
 import shoal_torch
 method, rank, size, how = sys.argv[1], int(sys.argv[2]), int(sys.argv[3]), sys.argv[4]
+if how == "elsewhere":
+    if rank == size - 1:
+        import socket
+        socket.gethostname = lambda: "elsewhere"
+    try:
+        dist.init_process_group("shoal", init_method=method, rank=rank, world_size=size)
+    except RuntimeError as error:
+        assert "is on another host" in str(error) and "elsewhere" in str(error), error
+        sys.exit()
+    sys.exit("ranks of two hosts without mpirun")
 if method == "env":
     os.environ.update(RANK=str(rank), WORLD_SIZE=str(size), MASTER_ADDR="127.0.0.1", MASTER_PORT=sys.argv[5])
     dist.init_process_group("shoal")
@@ -79,6 +89,7 @@ with tempfile.TemporaryDirectory() as folder:
     run("tcp://127.0.0.1:PORT", "throws")
     if size > 1:
         run("env", "killed")
+        run(f"file://{folder}/third", "elsewhere")
     end = time.monotonic() + 10
     while glob.glob(folder + "/shoal-torch-*"):
         assert time.monotonic() < end, "an mpirun goes on: " + str(glob.glob(folder + "/*/*"))
