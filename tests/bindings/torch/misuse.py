@@ -81,6 +81,20 @@ if size > 1:
     group = dist.new_group()
     raises("", dist.broadcast if rank else dist.all_reduce, ones(2), *([0] if rank else []), group=group)
 
+    # Different types, and different roots; of a reduce whoever names itself gets the sum: none waits for ever.
+    group = dist.new_group()
+    raises("", dist.all_reduce, ones(2, dtype=torch.float64 if rank == 0 else torch.int64), group=group)
+    group = dist.new_group()
+    raises("", dist.broadcast, ones(2), int(rank == 0), group=group)
+    group = dist.new_group()
+    x = ones(2)
+    dist.reduce(x, rank, group=group)
+    assert (x == size).all(), x
+    # To destroy it ends torch's hold of it only: whoever has the object may use it.
+    dist.destroy_process_group(group)
+    group.allreduce([x.fill_(1)]).wait()
+    assert (x == size).all(), x
+
     # Nobody comes.
     group = dist.new_group(timeout=timedelta(seconds=0.3))
     if rank == 0:
