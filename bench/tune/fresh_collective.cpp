@@ -53,8 +53,8 @@ void FreshCollective::run() {
   }
 }
 
-double FreshCollective::time(double budget) {
-  constexpr int fewest = 5, most = 400;
+double FreshCollective::time(double budget, int fewest) {
+  constexpr int most = 400;
   // Between nodes ranks leave a barrier as far apart as a short collective takes.
   constexpr double shortest_between_nodes = 2e-3;
   // What is called in a row before the next pause must not use up what a slow link lets pass at once.
@@ -86,7 +86,7 @@ double FreshCollective::time(double budget) {
   round += std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count();
   all_reduce(comm_, &round, &round, 1, DType::f64, ReduceOp::max);
   const int count = static_cast<int>(
-      std::clamp(budget / std::max(round, 1e-9), double{fewest}, double{most}));
+      std::clamp(budget / std::max(round, 1e-9), static_cast<double>(fewest), double{most}));
   for (int i = 0; i < count; ++i) times.push_back(once());
   all_reduce(comm_, times.data(), times.data(), static_cast<Index>(times.size()), DType::f64,
              ReduceOp::max);

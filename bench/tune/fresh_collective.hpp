@@ -20,8 +20,8 @@ class FreshCollective {
   Bytes bytes() const noexcept { return static_cast<Bytes>(each_) * comm_.size() * sizeof(float); }
   /// Seconds of the slowest rank, the lower quartile of several calls (between nodes the median, since
   /// there waiting is part of it): each rank writes its input, all meet, and then call; between nodes
-  /// after a pause. So often as takes about `budget` seconds, 5 times at least. Collective.
-  double time(double budget);
+  /// after a pause. So often as takes about `budget` seconds, `fewest` times at least. Collective.
+  double time(double budget, int fewest = 5);
   /// One call, without writing and meeting before.
   void run();
 

@@ -6,8 +6,6 @@
 #include <memory>
 
 #include <shoal/collectives/all_reduce.hpp>
-#include <shoal/collectives/barrier.hpp>
-#include <shoal/collectives/broadcast.hpp>
 #include <shoal/kernels/local/activation.hpp>
 #include <shoal/kernels/local/attention.hpp>
 #include <shoal/kernels/local/dropout.hpp>
@@ -75,6 +73,7 @@ class Rates {
     int alike = 0;
     while (alike < wanted && static_cast<int>(passes.size()) < wanted + most_more) {
       kernels();
+      if (options_.after_pass) options_.after_pass();
       passes.push_back(std::move(tables_));
       tables_.clear();
       probe.take();
@@ -346,38 +345,6 @@ class Rates {
 std::map<std::string, Table> kernel_rates(const Sampler& sampler, const RateOptions& options,
                                           ConditionProbe& probe) {
   return Rates(sampler, options).all(probe);
-}
-
-Crowding measure_crowding(const Sampler& sampler) {
-  const Communicator& world = sampler.world();
-  constexpr Index side = 512;
-  constexpr Index elements = Index{1} << 20;
-  Pool pool(Index{16} << 20);
-  const auto product = [&] {
-    const float* a = pool.take(side * side);
-    const float* b = pool.take(side * side);
-    kernels::gemm(kernels::Trans::no, kernels::Trans::yes, side, side, side, 1.0f, a, side, b, side,
-                  0.0f, pool.take(side * side), side);
-  };
-  const auto stream = [&] {
-    const float* a = pool.take(elements);
-    const float* b = pool.take(elements);
-    kernels::add(elements, a, b, pool.take(elements));
-  };
-  const Sampler longer(world, 0.05);
-  const double together[2] = {longer.time(product), longer.time(stream)};
-  Crowding crowding;
-  double alone[2] = {1, 1};
-  const Communicator part = world.split(world.rank() == 0 ? 0 : 1, 0, "one and the others");
-  if (world.rank() == 0) {
-    const Sampler by_itself(part, 0.05);
-    alone[0] = by_itself.time(product);
-    alone[1] = by_itself.time(stream);
-  }
-  broadcast(world, alone, 2, DType::f64, 0);
-  crowding.products = together[0] / alone[0];
-  crowding.streams = together[1] / alone[1];
-  return crowding;
 }
 
 }  // namespace shoal::bench

@@ -23,17 +23,11 @@ struct RateOptions {
   bool quick = false;              ///< three points an axis
   std::string source;              ///< of the tables
   std::function<void(const std::string&)> step;  ///< called before each table
+  std::function<void()> after_pass;  ///< called after each pass: what else is measured in as many
 };
 
 /// Tables of all kernels of planning/kernels.hpp; `probe` is taken after each pass. Collective.
 std::map<std::string, planning::Table> kernel_rates(const Sampler& sampler, const RateOptions& options,
                                                     ConditionProbe& probe);
-
-/// How many times as long a product, and a stream, take while all ranks work than while rank 0 works
-/// alone. Collective; the same on all ranks.
-struct Crowding {
-  double products = 1, streams = 1;
-};
-Crowding measure_crowding(const Sampler& sampler);
 
 }  // namespace shoal::bench

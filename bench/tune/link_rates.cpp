@@ -2,17 +2,11 @@
 
 #include <algorithm>
 #include <chrono>
-#include <iterator>
-#include <map>
-#include <string>
-#include <vector>
 
-#include <fmt/format.h>
 #include <shoal/collectives/all_reduce.hpp>
 #include <shoal/collectives/barrier.hpp>
 #include <shoal/collectives/nonblocking.hpp>
 #include <shoal/kernels/local/gemm.hpp>
-#include <shoal/runtime/memory_left.hpp>
 
 #include "timing.hpp"
 #include "tune/fresh_collective.hpp"
@@ -25,42 +19,12 @@ using planning::Figure;
 using planning::Level;
 using planning::Table;
 
-constexpr double least_seconds_a_byte = 1e-14;
-constexpr double least_flag = 1e-9;
-
-std::vector<double> message_sizes(bool quick, double most) {
-  if (quick) return {64, 16384, 4194304};
-  std::vector<double> sizes;
-  for (double size = 64; size <= most; size *= 4) sizes.push_back(size);
-  return sizes;
-}
-
-std::vector<double> group_sizes(int ranks) {
-  std::vector<double> sizes;
-  for (int size = 2; size < ranks; size *= 2) sizes.push_back(size);
-  sizes.push_back(ranks);
-  return sizes;
-}
-
-Operation operation_named(const std::string& name) {
-  return *std::find_if(std::begin(all_operations), std::end(all_operations),
-                       [&](Operation each) { return name == name_of(each); });
-}
-
-// Bytes that the formula of a collective in shared buffers counts for each byte of the call.
-double counted_bytes(Operation operation, Bytes bytes, int ranks) {
-  Network net;
-  net.node_alpha = 1e-30;
-  net.node_beta = 1;
-  return find_algorithm(operation, "node_shared").cost(bytes, ranks, net).count();
-}
-
-double flag_seconds(const Communicator& group) {
-  const std::function<void()> calls[] = {[&] {
-    for (int i = 0; i < 20; ++i) barrier(group);
-  }};
-  return interleaved_medians(group, calls, 0.02, 5, 1)[0] / 20 / group.size();
-}
+// In a pass; there are several.
+constexpr int fewest_calls = 3;
+// The longest sizes take too long for more than one pass.
+constexpr double most_in_each_pass = 1 << 22;
+constexpr double longest_collective = 1 << 24, longest_message = 1 << 25;
+constexpr double shortest_message = 8;
 
 // Ranks of several nodes: the first of each of two, on the others nothing.
 Communicator pair_of(const Communicator& world, bool& in) {
@@ -74,7 +38,7 @@ Communicator pair_of(const Communicator& world, bool& in) {
 
 // Both send each other `bytes` and add them.
 double exchange_seconds(const Communicator& pair, double bytes, double seconds) {
-  return FreshCollective(pair, Operation::all_reduce, static_cast<Bytes>(bytes)).time(seconds);
+  return FreshCollective(pair, Operation::all_reduce, static_cast<Bytes>(bytes)).time(seconds, fewest_calls);
 }
 
 // What a link lets pass in the long run, and what more at first, after a rest.
@@ -87,7 +51,7 @@ struct Flow {
 Flow measure_flow(const Communicator& pair) {
   constexpr double piece = 1 << 20;
   constexpr double least_seconds = 0.15;
-  constexpr int rounds = 5, least_pieces = 8, most_pieces = 128;
+  constexpr int rounds = 3, least_pieces = 8, most_pieces = 128;
   FreshCollective collective(pair, Operation::all_gather, static_cast<Bytes>(2 * piece));
   const auto run = [&](int pieces) {
     pause_between_nodes();
@@ -117,61 +81,6 @@ Flow measure_flow(const Communicator& pair) {
   double both[2] = {median(rates), median(bursts)};
   all_reduce(pair, both, both, 2, DType::f64, ReduceOp::min);
   return {both[0], std::max(both[1], 0.0)};
-}
-
-// Every collective over 2, 4, 8, ... nodes, of ranks that have one place on their nodes in common, all
-// such groups at once; and where nodes have several ranks, of all of them: seconds a byte.
-// A machine that is otherwise at the end of a table than it was on the whole gets some more tries at it.
-std::map<std::string, Table> node_collectives(const Communicator& world, const LinkOptions& options,
-                                              ConditionProbe& probe) {
-  std::map<std::string, Table> tables;
-  const std::vector<double> groups = group_sizes(world.node_count());
-  std::vector<double> sizes = message_sizes(options.quick, 1 << 24);
-  int place = 0;
-  for (Rank rank = 0; rank < world.rank(); ++rank) {
-    place += world.node_of(rank) == world.node_of(world.rank());
-  }
-  const Communicator lane = world.split(place, world.rank(), "profile: a lane");
-  const double figure_seconds = options.quick ? 0.01 : 0.15;
-  const bool several = lane.size() < world.size();
-  for (const Operation operation : all_operations) {
-    if (operation == Operation::barrier) continue;
-    for (const bool whole : {false, true}) {
-      if (whole && !several) continue;
-      const std::string name(name_of(operation));
-      const std::string key = whole ? planning::whole_nodes_table(name) : name;
-      constexpr int tries = 3;
-      double nearest = 0;
-      for (int i = 0; i < (options.quick ? 1 : tries); ++i) {
-        Table table{{groups, sizes}, {}, 'A', options.source};
-        for (const double size : groups) {
-          const int nodes = static_cast<int>(size);
-          const int first = lane.rank() / nodes;
-          const Communicator group = whole ? world.split(first, world.rank(), "profile: whole nodes")
-                                           : lane.split(first, lane.rank(), "profile: some nodes");
-          const int ranks = whole ? nodes * (world.size() / lane.size()) : nodes;
-          for (const double bytes : sizes) {
-            double seconds = 0;
-            barrier(world);
-            if (group.size() == ranks) {
-              seconds =
-                  FreshCollective(group, operation, static_cast<Bytes>(bytes)).time(figure_seconds);
-            }
-            all_reduce(world, &seconds, &seconds, 1, DType::f64, ReduceOp::max);
-            table.values.push_back(std::max(seconds / bytes, least_seconds_a_byte));
-          }
-        }
-        // Of all ranks alike, so that all try as often.
-        const double apart = stream_apart(probe.take(), middle_of(probe.taken()));
-        if (i == 0 || apart < nearest) {
-          nearest = apart;
-          tables[key] = std::move(table);
-        }
-        if (nearest < work_tolerance) break;
-      }
-    }
-  }
-  return tables;
 }
 
 struct Beside {
@@ -222,133 +131,128 @@ Beside measure_beside(const Sampler& sampler) {
   return {std::max(both[0] / world.size(), 0.5), std::clamp(both[1] / world.size(), 0.0, 0.95)};
 }
 
-}  // namespace
-
-Level shared_memory_level(const Communicator& world, const LinkOptions& options) {
-  int each = 0;
-  for (Rank rank = 0; rank < world.size(); ++rank) each += world.node_of(rank) == world.node_of(0);
-  const Communicator node =
-      world.split(world.node_of(world.rank()), world.rank(), "profile: the node");
-  Level level;
-  level.name = "shared memory";
-  level.kind = Level::Kind::shared_memory;
-  const std::vector<double> groups = group_sizes(each);
-  // Buffers of all ranks together, input and output, take a small part of the node's memory.
-  constexpr double memory_part = 1.0 / 12;
-  double most = memory_part * static_cast<double>(memory_left().bytes) / each;
-  all_reduce(world, &most, &most, 1, DType::f64, ReduceOp::min);
-  std::vector<double> sizes = message_sizes(options.quick, std::min(most, 1.0 * (1 << 28)));
-  // Gradients of a large model are longer than what the caches of all cores hold.
-  constexpr double longest = 1 << 29;
-  if (!options.quick && most >= longest) sizes.push_back(longest);
-  const double figure_seconds = options.quick ? 0.01 : 0.1 / rate_passes;
-  Table flags{{groups}, {}, 'A', options.source};
-  for (const Operation operation : all_operations) {
-    if (operation == Operation::barrier) continue;
-    level.measured[std::string(name_of(operation))] = Table{{groups, sizes}, {}, 'A', options.source};
+// Which of the ranks of its node, counted from 0.
+int place_on_node(const Communicator& world) {
+  int place = 0;
+  for (Rank rank = 0; rank < world.rank(); ++rank) {
+    place += world.node_of(rank) == world.node_of(world.rank());
   }
-  for (const double size : groups) {
-    const int ranks = static_cast<int>(size);
-    // Ranks that are left over form a smaller group, of which nothing is asked.
-    const Communicator group = node.split(node.rank() / ranks, node.rank(), "profile: a group");
-    const bool whole = group.size() == ranks;
-    double flag = whole ? flag_seconds(group) : 0;
-    all_reduce(node, &flag, &flag, 1, DType::f64, ReduceOp::max);
-    std::map<std::string, std::vector<std::vector<double>>> of_passes;  // by size, then pass
-    std::vector<Operation> operations;
-    double quickest = 1;
-    for (const auto& [name, table] : level.measured) {
-      const Operation operation = operation_named(name);
-      of_passes[name].resize(sizes.size());
-      operations.push_back(operation);
-    }
-    // As with kernels the middle of some passes counts. The longest sizes take too long for more than one.
-    for (int pass = 0; pass < (options.quick ? 1 : rate_passes); ++pass) {
-      for (const Operation operation : operations) {
-        for (std::size_t i = 0; i < sizes.size(); ++i) {
-          constexpr double most_again = 1 << 24;
-          if (pass > 0 && sizes[i] > most_again) continue;
-          barrier(node);
-          double seconds = 0;
-          if (whole) {
-            seconds = FreshCollective(group, operation, static_cast<Bytes>(sizes[i])).time(figure_seconds);
-          }
-          all_reduce(node, &seconds, &seconds, 1, DType::f64, ReduceOp::max);
-          of_passes[std::string(name_of(operation))][i].push_back(seconds);
-        }
-      }
-    }
-    std::map<std::string, std::vector<double>> calls;
-    for (const auto& [name, all] : of_passes) {
-      for (const std::vector<double>& times : all) calls[name].push_back(median(times));
-      quickest = std::min(quickest, *std::min_element(calls[name].begin(), calls[name].end()));
-    }
-    // A barrier's flags may take longer than a whole short call, whose data travel with them: what a
-    // call takes beyond its flags has to stay above nothing, or there is nothing to go on between sizes.
-    flag = std::min(flag, quickest / 2 / (2 * ranks));
-    flags.values.push_back(std::max(flag, least_flag));
-    for (auto& [name, table] : level.measured) {
-      for (std::size_t i = 0; i < sizes.size(); ++i) {
-        const double moved = counted_bytes(operation_named(name), static_cast<Bytes>(sizes[i]), ranks);
-        table.values.push_back(std::max(
-            (calls.at(name)[i] - 2 * ranks * flags.values.back()) / moved, least_seconds_a_byte));
-      }
-    }
-  }
-  const Table& sums = level.measured.at("all_reduce");
-  level.latency = {flags.values.back(), 'A', options.source + ": a flag"};
-  level.bandwidth = {1 / sums.values.back(), 'A', options.source + ": the longest all-reduce"};
-  level.efficiency = {1, 'D', "as measured"};
-  level.overhead = {0, 'D', "in the flags"};
-  level.measured["flag"] = std::move(flags);
-  return level;
+  return place;
 }
 
-Level link_level(const Sampler& sampler, double gamma, const LinkOptions& options,
-                 ConditionProbe& probe) {
+double middle_of_figures(const std::vector<double>& passes) { return passes.empty() ? 0 : median(passes); }
+
+}  // namespace
+
+LinkRates::LinkRates(const Sampler& sampler, const LinkOptions& options)
+    : sampler_(sampler),
+      options_(options),
+      pair_(pair_of(sampler.world(), in_pair_)),
+      lane_(sampler.world().split(place_on_node(sampler.world()), sampler.world().rank(),
+                                  "profile: a lane")),
+      sizes_(profile_sizes(options.quick, longest_collective)),
+      message_sizes_(profile_sizes(options.quick, longest_message)),
+      messages_(message_sizes_.size() + 1) {
   const Communicator& world = sampler.world();
+  for (const bool whole : {false, true}) {
+    if (whole && lane_.size() == world.size()) continue;
+    for (const double size : profile_groups(world.node_count())) {
+      const int nodes = static_cast<int>(size);
+      const int first = lane_.rank() / nodes;
+      groups_.push_back({nodes, whole ? nodes * (world.size() / lane_.size()) : nodes, whole,
+                         whole ? world.split(first, world.rank(), "profile: whole nodes")
+                               : lane_.split(first, lane_.rank(), "profile: some nodes"),
+                         {}});
+    }
+  }
+}
+
+void LinkRates::pass() {
+  pass_messages();
+  const Beside beside = measure_beside(sampler_);
+  slowdowns_.push_back(beside.slowdown);
+  costs_.push_back(beside.cost);
+  for (Group& group : groups_) {
+    for (const Operation operation : all_operations) {
+      if (operation != Operation::barrier) pass_collective(group, operation);
+    }
+  }
+  ++passes_;
+}
+
+void LinkRates::pass_messages() {
+  const Communicator& world = sampler_.world();
+  constexpr double figure_seconds = 0.3 / rate_passes;
+  for (std::size_t i = 0; i < messages_.size(); ++i) {
+    const double bytes = i == 0 ? shortest_message : message_sizes_[i - 1];
+    if (passes_ > 0 && bytes > most_in_each_pass) continue;
+    double seconds = in_pair_ ? exchange_seconds(pair_, bytes, figure_seconds) : 0;
+    all_reduce(world, &seconds, &seconds, 1, DType::f64, ReduceOp::max);
+    messages_[i].push_back(seconds);
+  }
+  const Flow flow = in_pair_ ? measure_flow(pair_) : Flow{};
+  double both[2] = {flow.bytes_per_second, flow.burst};
+  all_reduce(world, both, both, 2, DType::f64, ReduceOp::max);
+  rates_.push_back(both[0]);
+  bursts_.push_back(both[1]);
+}
+
+void LinkRates::pass_collective(Group& group, Operation operation) {
+  const Communicator& world = sampler_.world();
+  const double figure_seconds = options_.quick ? 0.01 : 0.15 / rate_passes;
+  std::vector<std::vector<double>>& times = group.times[operation];
+  times.resize(sizes_.size());
+  for (std::size_t i = 0; i < sizes_.size(); ++i) {
+    if (passes_ > 0 && sizes_[i] > most_in_each_pass) continue;
+    double seconds = 0;
+    barrier(world);
+    if (group.comm.size() == group.ranks) {
+      seconds = FreshCollective(group.comm, operation, static_cast<Bytes>(sizes_[i]))
+                    .time(figure_seconds, fewest_calls);
+    }
+    all_reduce(world, &seconds, &seconds, 1, DType::f64, ReduceOp::max);
+    times[i].push_back(seconds);
+  }
+}
+
+Level LinkRates::level(double gamma) const {
+  const std::string& source = options_.source;
   Level level;
   level.name = "network";
   level.kind = Level::Kind::links;
-  bool in = false;
-  const Communicator pair = pair_of(world, in);
-  const std::vector<double> sizes = message_sizes(options.quick, 1 << 25);
-  std::vector<double> seconds(sizes.size() + 1, 0.0);
-  double flow[2] = {0, 0};
-  if (in) {
-    constexpr double shortest = 8, figure_seconds = 0.3;
-    seconds[0] = exchange_seconds(pair, shortest, figure_seconds);
-    for (std::size_t i = 0; i < sizes.size(); ++i) {
-      seconds[i + 1] = exchange_seconds(pair, sizes[i], figure_seconds);
-    }
-    const Flow measured = measure_flow(pair);
-    flow[0] = measured.bytes_per_second;
-    flow[1] = measured.burst;
+  const double shortest = middle_of_figures(messages_.front());
+  Table messages{{message_sizes_}, {}, 'A', source};
+  for (std::size_t i = 0; i < message_sizes_.size(); ++i) {
+    messages.values.push_back(std::max(
+        (middle_of_figures(messages_[i + 1]) - shortest) / message_sizes_[i] - gamma, least_seconds_a_byte));
   }
-  all_reduce(world, seconds.data(), seconds.data(), static_cast<Index>(seconds.size()), DType::f64,
-             ReduceOp::max);
-  all_reduce(world, flow, flow, 2, DType::f64, ReduceOp::max);
-  Table messages{{sizes}, {}, 'A', options.source};
-  for (std::size_t i = 0; i < sizes.size(); ++i) {
-    messages.values.push_back(
-        std::max((seconds[i + 1] - seconds[0]) / sizes[i] - gamma, least_seconds_a_byte));
-  }
-  const Beside beside = measure_beside(sampler);
   // No link carries less in the long run than a message has taken of it.
-  const double long_message = 1 / messages.values.back();
-  const bool message_is_quicker =
-      sizes.back() > 2 * flow[1] && (sizes.back() - flow[1]) / sizes.back() * long_message > flow[0];
-  const double rate = message_is_quicker ? (sizes.back() - flow[1]) / sizes.back() * long_message : flow[0];
-  level.latency = {std::max(seconds[0], 1e-9), 'A', options.source + ": 8 bytes to and fro"};
-  level.bandwidth = {rate, 'A', options.source + ": messages one after the other"};
+  const double in_the_long_run = middle_of_figures(rates_), burst = middle_of_figures(bursts_);
+  const double longest = message_sizes_.back();
+  const double of_message = (longest - burst) / longest / messages.values.back();
+  const bool message_is_quicker = longest > 2 * burst && of_message > in_the_long_run;
+  level.latency = {std::max(shortest, 1e-9), 'A', source + ": 8 bytes to and fro"};
+  level.bandwidth = {message_is_quicker ? of_message : in_the_long_run, 'A',
+                     source + ": messages one after the other"};
   level.efficiency = {1, 'D', "as measured"};
-  level.overhead = {seconds[0] / 2, 'E', "half of the latency: both ends work as long"};
-  level.burst_bytes = Figure{flow[1], 'A', options.source + ": what passes at first, beyond the rate"};
+  level.overhead = {shortest / 2, 'E', "half of the latency: both ends work as long"};
+  level.burst_bytes = Figure{burst, 'A', source + ": what passes at first, beyond the rate"};
   level.beside_slowdown =
-      Figure{beside.slowdown, 'A', options.source + ": an all-reduce of 8 MiB beside products"};
+      Figure{middle_of_figures(slowdowns_), 'A', source + ": an all-reduce of 8 MiB beside products"};
   level.beside_cost =
-      Figure{beside.cost, 'A', options.source + ": products beside an all-reduce of 8 MiB"};
-  level.measured = node_collectives(world, options, probe);
+      Figure{middle_of_figures(costs_), 'A', source + ": products beside an all-reduce of 8 MiB"};
+  const std::vector<double> nodes = profile_groups(sampler_.world().node_count());
+  for (const Group& group : groups_) {
+    for (const auto& [operation, of_sizes] : group.times) {
+      const std::string name(name_of(operation));
+      Table& table = level.measured[group.whole ? planning::whole_nodes_table(name) : name];
+      if (table.empty()) table = Table{{nodes, sizes_}, {}, 'A', source};
+      for (std::size_t i = 0; i < sizes_.size(); ++i) {
+        table.values.push_back(
+            std::max(middle_of_figures(of_sizes[i]) / sizes_[i], least_seconds_a_byte));
+      }
+    }
+  }
   level.measured["message"] = std::move(messages);
   return level;
 }

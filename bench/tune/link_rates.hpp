@@ -1,29 +1,48 @@
-// What collectives in shared memory and messages between nodes take, for a profile.
+// What messages and collectives between nodes take, for a profile.
 #pragma once
 
-#include <string>
+#include <map>
+#include <vector>
 
+#include <shoal/collectives/registry.hpp>
 #include <shoal/planning/profile.hpp>
 
-#include "tune/condition.hpp"
+#include "tune/points.hpp"
 #include "tune/sampler.hpp"
 
 namespace shoal::bench {
 
-/// How finely, and what to say of it.
-struct LinkOptions {
-  bool quick = false;
-  std::string source;
+/// The level between nodes, measured in passes, of which the middle counts: messages by size; what a link carries
+/// in the long run, and at once after a rest; how an exchange and a computation beside it hold each other
+/// up; and every collective over 2, 4, 8, ... nodes, of ranks that have one place on their nodes in common, all
+/// such groups at once, and where nodes have several ranks, of all of them. What is called is collective.
+class LinkRates {
+ public:
+  /// Of the ranks of `sampler`, which are on several nodes.
+  LinkRates(const Sampler& sampler, const LinkOptions& options);
+  void pass();
+  /// What the passes so far have found. `gamma`: seconds to add a byte.
+  planning::Level level(double gamma) const;
+
+ private:
+  struct Group {
+    int nodes = 0, ranks = 0;
+    bool whole = false;  // all ranks of the nodes
+    Communicator comm;
+    std::map<Operation, std::vector<std::vector<double>>> times;  // by size, then pass
+  };
+  void pass_messages();
+  void pass_collective(Group& group, Operation operation);
+
+  const Sampler& sampler_;
+  LinkOptions options_;
+  bool in_pair_ = false;
+  Communicator pair_, lane_;
+  std::vector<double> sizes_, message_sizes_;
+  std::vector<Group> groups_;
+  std::vector<std::vector<double>> messages_;  // of 8 bytes, then by size; of each pass
+  std::vector<double> rates_, bursts_, slowdowns_, costs_;
+  int passes_ = 0;
 };
-
-/// The level of the ranks of one node, of which `world` has several: "flag" and every collective, for
-/// groups of 2, 4, 8, ... ranks that all work at once. Collective.
-planning::Level shared_memory_level(const Communicator& world, const LinkOptions& options);
-
-/// The level between nodes, of which `world` has several: messages by size, and how an exchange and
-/// a computation beside it hold each other up. `gamma`: seconds to add a byte. `probe` is taken after each
-/// collective. Collective.
-planning::Level link_level(const Sampler& sampler, double gamma, const LinkOptions& options,
-                           ConditionProbe& probe);
 
 }  // namespace shoal::bench

@@ -1,5 +1,6 @@
 // What `shoal plan` computes with, measured here.
 #include <algorithm>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -12,8 +13,10 @@
 
 #include "peak.hpp"
 #include "report.hpp"
+#include "tune/crowding.hpp"
 #include "tune/kernel_rates.hpp"
 #include "tune/link_rates.hpp"
+#include "tune/shared_rates.hpp"
 
 namespace shoal::bench {
 namespace {
@@ -84,6 +87,16 @@ void set_headlines(Device& device, const Sampler& sampler, const std::string& so
       "the shortest sum, beyond its share of a longer one"};
 }
 
+planning::Level level_of_one_rank() {
+  planning::Level none;
+  none.name = "shared memory";
+  none.kind = planning::Level::Kind::shared_memory;
+  none.latency = {1e-6, 'E', "one rank has nobody to meet"};
+  none.bandwidth = {1e10, 'E', "one rank has nobody to meet"};
+  none.efficiency = {1, 'E', "one rank has nobody to meet"};
+  return none;
+}
+
 }  // namespace
 
 Cluster profile(const Communicator& world, const ProfileOptions& options) {
@@ -94,7 +107,8 @@ Cluster profile(const Communicator& world, const ProfileOptions& options) {
   const Sampler sampler(world, options.quick ? 0.002 : options.seconds_a_point / rate_passes);
   // Every type has three products and two passes of attention. Of a machine that changes there are more.
   const std::size_t tables = 5 * options.types.size() + std::size(planning::stream_kernels);
-  const int steps = static_cast<int>(tables) * (options.quick ? 1 : rate_passes) + 4;
+  const int a_pass = static_cast<int>(tables) + (each > 1) + (world.size() > each) + (world.size() > 1);
+  const int steps = a_pass * (options.quick ? 1 : rate_passes) + 1;
   int done = 0;
   const auto step = [&](const std::string& what) {
     if (!options.progress || world.rank() != 0) return;
@@ -107,39 +121,44 @@ Cluster profile(const Communicator& world, const ProfileOptions& options) {
   cluster.software = "shoal";
   Device& device = cluster.device;
   device.name = "a rank of " + local_machine().host;
-  device.measured = kernel_rates(sampler, {options.types, options.quick, source, step}, probe);
+  // What ranks exchange, and what they take of each other, is measured after each pass over the kernels: so the tries
+  // of a figure are spread over the whole run.
+  const LinkOptions link_options{options.quick, source};
+  std::optional<SharedMemoryRates> shared;
+  std::optional<LinkRates> links;
+  std::optional<CrowdRates> crowd;
+  if (each > 1) shared.emplace(world, link_options);
+  if (cluster.nodes > 1) links.emplace(sampler, link_options);
+  if (world.size() > 1 && !options.quick) crowd.emplace(sampler, link_options);
+  const auto after_pass = [&] {
+    if (crowd) {
+      step("some ranks alone");
+      crowd->pass();
+    }
+    if (shared) {
+      step("collectives in shared memory");
+      shared->pass();
+    }
+    if (links) {
+      step("messages and collectives between nodes");
+      links->pass();
+    }
+  };
+  device.measured = kernel_rates(sampler, {options.types, options.quick, source, step, after_pass}, probe);
   const double memory = static_cast<double>(local_machine().memory);
   device.memory_bytes = {memory / each, 'A', "of the node, shared by its ranks"};
   set_headlines(device, sampler, source);
-  if (each > 1 && !options.quick) {
-    step("a rank alone");
-    const Crowding crowding = measure_crowding(sampler);
-    device.crowded_products = Figure{crowding.products, 'A', source + ": a product of 512"};
-    device.crowded_streams = Figure{crowding.streams, 'A', source + ": a sum of 2^20 numbers"};
-  }
+  if (crowd) crowd->put(device);
   if (each > 1 || cluster.nodes == 1) {
-    step("collectives in shared memory");
-    if (each > 1) {
-      cluster.levels.push_back(shared_memory_level(world, {options.quick, source}));
-    } else {
-      planning::Level none;
-      none.name = "shared memory";
-      none.kind = planning::Level::Kind::shared_memory;
-      none.latency = {1e-6, 'E', "one rank has nobody to meet"};
-      none.bandwidth = {1e10, 'E', "one rank has nobody to meet"};
-      none.efficiency = {1, 'E', "one rank has nobody to meet"};
-      cluster.levels.push_back(none);
-    }
+    cluster.levels.push_back(shared ? shared->level() : level_of_one_rank());
     cluster.levels.back().devices = cluster.nodes > 1 ? each : 0;
-    probe.take();
   }
-  if (cluster.nodes > 1) {
-    step("messages between nodes");
+  if (links) {
     const double gamma = 3 / (device.memory_bandwidth * device.memory_efficiency);
-    cluster.levels.push_back(link_level(sampler, gamma, {options.quick, source}, probe));
+    cluster.levels.push_back(links->level(gamma));
     cluster.levels.back().shared_by = each;
-    probe.take();
   }
+  probe.take();
   cluster.condition = condition_of(probe.taken(), source);
   cluster.note = source;
   return cluster;

@@ -11,6 +11,7 @@
 #include <fmt/format.h>
 #include <shoal/planning/kernels.hpp>
 
+#include "cost/crowd.hpp"
 #include "cost/tally.hpp"
 
 namespace shoal::planning {
@@ -31,29 +32,25 @@ constexpr double most_logit_rows = 1024;  // of models/gpt_block.hpp
 
 class GptPieces {
  public:
+  // `at_work`: ranks.
   GptPieces(const Model& model, const Prices& prices, const Workload& workload, const Layout& layout,
-            double footprint)
+            double footprint, int at_work)
       : model_(model),
         prices_(prices),
         workload_(workload),
         layout_(layout),
         device_(prices.cluster().device),
         footprint_(footprint),
+        crowd_(prices.cluster()),
+        at_work_(at_work),
         tp_(layout.tp),
         rows_(whole(layout.micro_batch * workload.sequence)),
         width_(whole(model.width)),
         heads_(whole(model.heads) / tp_),
         inner_(whole(model.ffn) / tp_),
         ids_(std::ceil(whole(model.vocabulary) / tp_)) {
-    // Fewer ranks than the node has leave it less crowded than it was when it was measured.
-    const int full = prices.cluster().devices_per_node;
-    const double busy = std::min(layout.ranks(), full) - 1.0;
-    const auto relief = [&](const std::optional<Figure>& crowded) {
-      if (!crowded || full <= 1) return 1.0;
-      return (1 + (*crowded - 1) * busy / (full - 1)) / *crowded;
-    };
-    product_relief_ = relief(device_.crowded_products);
-    stream_relief_ = relief(device_.crowded_streams);
+    product_relief_ = crowd_.products(at_work_);
+    stream_relief_ = crowd_.streams(at_work_);
   }
 
   StepPieces all() {
@@ -149,7 +146,9 @@ class GptPieces {
     int level = 0;
     const double seconds = prices_.collective(operation, bytes, group, &level);
     if (seconds <= 0) return;
-    LayerOp& op = add(LayerOp::Kind::exchange, name, seconds);
+    const double relief = crowd_.exchanges(at_work_, bytes, level);
+    LayerOp& op = add(LayerOp::Kind::exchange, name, seconds * relief);
+    op.relief = relief;
     op.operation = operation;
     op.bytes = bytes;
     op.group = group;
@@ -258,6 +257,8 @@ class GptPieces {
   const Layout& layout_;
   const Device& device_;
   double footprint_;
+  Crowd crowd_;
+  double at_work_;
   double tp_, rows_, width_, heads_, inner_, ids_;
   double product_relief_ = 1, stream_relief_ = 1;
   std::vector<LayerOp> ops_;
@@ -275,13 +276,14 @@ bool is_measured_step(const Model& model, const Software& software, const Device
 }
 
 StepPieces measured_pieces(const Model& model, const Prices& prices, const Workload& workload,
-                           const Layout& layout, double footprint) {
-  return GptPieces(model, prices, workload, layout, footprint).all();
+                           const Layout& layout, double footprint, int stages) {
+  const int at_work = stages > 0 ? stages * layout.dp * layout.tp : layout.ranks();
+  return GptPieces(model, prices, workload, layout, footprint, at_work).all();
 }
 
 std::vector<LayerOp> measured_update(const Model& model, const Prices& prices,
                                      const Workload& workload, const Layout& layout, double weights) {
-  return GptPieces(model, prices, workload, layout, 0).update(weights);
+  return GptPieces(model, prices, workload, layout, 0, layout.ranks()).update(weights);
 }
 
 }  // namespace shoal::planning

@@ -10,7 +10,7 @@ namespace shoal::planning {
 bool is_measured_step(const Model& model, const Software& software, const Device& device);
 
 StepPieces measured_pieces(const Model& model, const Prices& prices, const Workload& workload,
-                           const Layout& layout, double footprint);
+                           const Layout& layout, double footprint, int stages);
 std::vector<LayerOp> measured_update(const Model& model, const Prices& prices,
                                      const Workload& workload, const Layout& layout, double weights);
 

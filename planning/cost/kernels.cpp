@@ -38,6 +38,8 @@ std::size_t axes_of_kernel(const std::string& name) {
     }
   }
   if (name == cold_weights || name == cold_gradients) return 1;
+  if (name == crowd_products || name == crowd_streams) return 1;
+  if (name == crowd_exchanges) return 2;
   for (const StreamKernel& kernel : stream_kernels) {
     if (name == kernel.name) return kernel.by_rows ? 2 : 1;
   }

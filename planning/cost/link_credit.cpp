@@ -22,9 +22,9 @@ class LinkCredit {
         continue;
       }
       const auto at = static_cast<std::size_t>(op.level);
-      const double seconds =
-          prices_.collective_after(op.operation, op.bytes, op.group, credit_[at]);
-      more_[at] += std::max(0.0, seconds - op.seconds);
+      const double after = prices_.collective_after(op.operation, op.bytes, op.group, credit_[at]);
+      const double seconds = after > op.seconds / op.relief ? after : op.seconds;
+      more_[at] += seconds - op.seconds;
       credit_[at] -= prices_.link_bytes(op.operation, op.bytes, op.group);
       gain(seconds);
     }

@@ -1,11 +1,13 @@
 // A training step.
 //
 // Pipelines run one forward, one backward (1F1B; Narayanan et al. 2021, section 2.2): with m
-// micro-steps and p stages of v chunks the slowest stage works m times, and (p − 1)/v of a stage's
-// time is lost in filling and draining. Data-parallel ranks add gradients beside the backward pass
+// micro-steps and p stages of v chunks the slowest stage works m times, and 1/v of a micro-step of each of the
+// others is lost in filling and draining. Data-parallel ranks add gradients beside the backward pass
 // as far as the software does so.
 #include <algorithm>
 #include <cmath>
+#include <functional>
+#include <map>
 
 #include <fmt/format.h>
 
@@ -71,6 +73,111 @@ Tally average_of(const LayerPieces& dense, const LayerPieces& expert, double moe
   return sum;
 }
 
+// What a rank of each stage does in a micro-step.
+std::vector<Tally> tallies_of_stages(const StepPieces& pieces, const std::vector<Index>& layers, double moe) {
+  Tally per_layer, again = average_of(pieces.dense, pieces.expert, moe, &LayerPieces::again);
+  per_layer.add(average_of(pieces.dense, pieces.expert, moe, &LayerPieces::forward), 1);
+  per_layer.add(average_of(pieces.dense, pieces.expert, moe, &LayerPieces::backward), 1);
+  per_layer.add(again, 1);
+  std::vector<Tally> stages;
+  for (std::size_t stage = 0; stage < layers.size(); ++stage) {
+    Tally& own = stages.emplace_back();
+    own.add(per_layer, static_cast<double>(layers[stage]));
+    // The trainer keeps what the last layer has made.
+    if (pieces.measured && layers.size() == 1) own.add(again, -1);
+    if (stage == 0) {
+      own.add(tally(pieces.begin), 1);
+      own.add(tally(pieces.begin_backward), 1);
+    }
+    if (stage + 1 == layers.size()) own.add(tally(pieces.head), 1);
+  }
+  return stages;
+}
+
+// The passes of a step: what an average stage does in them, and how long it waits.
+struct Pipeline {
+  Tally busy;
+  double idle = 0;
+  double even = 0, pace = 0;  // of a micro-step, on average and in the slowest stage
+  std::size_t slowest = 0;
+};
+
+// All micro-steps of the slowest stage, and before and after them one in each of the others: a permutation
+// flow shop of alike jobs (Pinedo, Scheduling, 6.1). While the pipeline fills and drains fewer stages are at
+// work, which is quicker where they share anything.
+Pipeline pipeline_of(const Layout& layout, Index micro_steps,
+                     const std::function<std::vector<Tally>(int)>& stages_at_work) {
+  const int p = layout.pp;
+  std::map<int, Index> in_pace, in_others;  // by stages at work: micro-steps of the slowest, of the others
+  Index left = p - 1;
+  for (int stages = 1; stages <= p; ++stages) {
+    // The pipeline fills and drains one by one, and between is as full as it gets.
+    const Index full = std::min<Index>(p, micro_steps);
+    const Index slots = stages < full ? 2 : stages == full ? micro_steps + p - 1 - 2 * (full - 1) : 0;
+    const Index others = std::min(slots, left);
+    left -= others;
+    if (others > 0) in_others[stages] = others;
+    if (slots > others) in_pace[stages] = slots - others;
+  }
+  Pipeline out;
+  for (int stages = 1; stages <= p; ++stages) {
+    if (in_pace.count(stages) + in_others.count(stages) == 0) continue;
+    const std::vector<Tally> own = stages_at_work(stages);
+    Tally average;
+    double pace = 0;
+    for (std::size_t stage = 0; stage < own.size(); ++stage) {
+      average.add(own[stage], 1.0 / p);
+      if (own[stage].total() > pace) out.slowest = stage;
+      pace = std::max(pace, own[stage].total());
+    }
+    const double even = average.total();
+    if (const auto found = in_pace.find(stages); found != in_pace.end()) {
+      const auto count = static_cast<double>(found->second);
+      out.busy.add(average, count);
+      out.idle += count * (pace - even);
+    }
+    if (const auto found = in_others.find(stages); found != in_others.end()) {
+      out.idle += static_cast<double>(found->second) * (p * even - pace) / (p - 1) / layout.interleave;
+    }
+    out.even = even;
+    out.pace = pace;
+  }
+  return out;
+}
+
+// Gradients of a stage travel while those before it have their backward passes still before them; what the last
+// to end has not hidden so.
+GradientSum gradients_of_stages(const Model& model, const Prices& prices, const Workload& workload,
+                                const Layout& layout, const StepPieces& pieces,
+                                const std::vector<Index>& layers, double* hidden) {
+  const Tally backward = tally(pieces.dense.backward), again = tally(pieces.dense.again);
+  const double embedding = tally(pieces.begin_backward).total();
+  const std::vector<LayerOp>& ops = pieces.dense.backward;
+  const std::vector<LayerOp> mlp(ops.begin(),
+                                 ops.begin() + static_cast<std::ptrdiff_t>(pieces.dense.mlp_backward));
+  GradientSum last;
+  double before = 0;  // backward passes of the stages before
+  for (std::size_t stage = 0; stage < layers.size(); ++stage) {
+    BackwardPass pass;
+    pass.layers = layers[stage];
+    pass.has_embedding = stage + 1 == layers.size();
+    pass.weights = stage_weights(model, layout, layers[stage], pass.has_embedding);
+    pass.mlp_seconds = tally(mlp).total();
+    pass.layer_seconds = backward.total();
+    pass.again_seconds = again.total();
+    pass.embedding_seconds = stage == 0 ? embedding : 0;
+    pass.gradients_wait = pieces.gradients_wait;
+    GradientSum sum = gpt_gradients(model, prices, workload, layout, pass);
+    if (stage == 0 || sum.seconds - before > last.seconds - *hidden) {
+      last = std::move(sum);
+      *hidden = before;
+    }
+    before += static_cast<double>(layers[stage]) * (backward.total() + again.total()) + pass.embedding_seconds;
+  }
+  *hidden = std::min(*hidden, last.seconds);
+  return last;
+}
+
 }  // namespace
 
 void estimate_training(const Model& model, const Software& software, const Prices& prices,
@@ -104,36 +211,23 @@ void estimate_training(const Model& model, const Software& software, const Price
   const Tally forward = of_layers(&LayerPieces::forward);
   const Tally backward = of_layers(&LayerPieces::backward);
   const Tally again = of_layers(&LayerPieces::again);
-  Tally per_layer = forward;
-  per_layer.add(backward, 1);
-  per_layer.add(again, 1);
-  Tally begin = tally(pieces.begin);
-  begin.add(tally(pieces.begin_backward), 1);
-  const Tally head = tally(pieces.head);
-
   // The stage with the most work sets the pace; the last one has the output layer as well.
   const std::vector<Index> layers = layers_of_stages(model, software, workload, layout);
-  double pace = 0;
-  Tally busy;  // an average stage
-  std::size_t slowest = 0;
-  for (std::size_t stage = 0; stage < layers.size(); ++stage) {
-    Tally own;
-    own.add(per_layer, static_cast<double>(layers[stage]));
-    // The trainer keeps what the last layer has made.
-    if (pieces.measured && p == 1) own.add(again, -1);
-    if (stage == 0) own.add(begin, 1);
-    if (stage + 1 == layers.size()) own.add(head, 1);
-    if (own.total() > pace) slowest = stage;
-    pace = std::max(pace, own.total());
-    busy.add(own, m / p);
-  }
-  const double even = busy.total() / m;
+  const std::vector<Tally> all_at_work = tallies_of_stages(pieces, layers, moe);
+  const auto stages_at_work = [&](int stages) {
+    if (!pieces.measured || stages == layout.pp) return all_at_work;
+    return tallies_of_stages(
+        step_pieces(model, software, prices, workload, layout, out.memory.total(), stages), layers, moe);
+  };
+  const Pipeline pipe = pipeline_of(layout, static_cast<Index>(m), stages_at_work);
+  Tally busy = pipe.busy;
+  const double even = pipe.even, pace = pipe.pace, idle = pipe.idle;
+  const std::size_t slowest = pipe.slowest;
   const std::vector<double> unrested =
       seconds_without_rest(prices, layout, pieces, static_cast<int>(m), layers[slowest]);
   for (std::size_t i = 0; i < unrested.size(); ++i) busy.exchange[i] += unrested[i];
 
   std::vector<Cause> rest;
-  const double idle = (p - 1) / v * even + m * (pace - even);
   rest.push_back({"pipeline bubble", idle});
   double hops = 0;
   if (layout.pp > 1) {
@@ -172,19 +266,11 @@ void estimate_training(const Model& model, const Software& software, const Price
                       : rank_parameters(model, layout);
   double summing = 0, exposed = 0;
   if (pieces.measured && layout.dp > 1) {
-    BackwardPass pass;
-    pass.layers = layers[slowest];
-    pass.weights = most_weights;
-    const std::vector<LayerOp>& ops = pieces.dense.backward;
-    pass.mlp_seconds =
-        tally({ops.begin(), ops.begin() + static_cast<std::ptrdiff_t>(pieces.dense.mlp_backward)}).total();
-    pass.layer_seconds = backward.total();
-    pass.again_seconds = again.total();
-    pass.embedding_seconds = slowest == 0 ? tally(pieces.begin_backward).total() : 0;
-    pass.has_embedding = slowest + 1 == layers.size();
-    pass.gradients_wait = pieces.gradients_wait;
-    const GradientSum sum = gpt_gradients(model, prices, workload, layout, pass);
-    exposed = summing = sum.seconds;
+    double hidden = 0;
+    const GradientSum sum =
+        gradients_of_stages(model, prices, workload, layout, pieces, layers, &hidden);
+    summing = sum.seconds;
+    exposed = summing - hidden;
     int level = sum.level;
     if (explain) out.steps.push_back(sum.text);
     if (layout.zero >= 1) {
@@ -232,8 +318,8 @@ void estimate_training(const Model& model, const Software& software, const Price
                                   again.total() * 1e3));
   out.steps.push_back(fmt::format(
       "  stage: {:.4g} ms a micro-step on average, the slowest {:.4g} ms", even * 1e3, pace * 1e3));
-  out.steps.push_back(fmt::format("  bubble: (p-1)/v x {:.4g} ms + m x {:.4g} ms = {:.4g} ms",
-                                  even * 1e3, (pace - even) * 1e3, idle * 1e3));
+  out.steps.push_back(fmt::format("  bubble: a micro-step of each of the {} other stages, and m x {:.4g} ms = {:.4g} ms",
+                                  layout.pp - 1, (pace - even) * 1e3, idle * 1e3));
   out.steps.push_back(fmt::format("  between stages: {:.4g} ms", hops * 1e3));
   double waits = 0;
   for (const double each : unrested) waits += each;

@@ -13,6 +13,7 @@
 #include <shoal/planning/simulate.hpp>
 #include <shoal/runtime/error.hpp>
 
+#include "cost/crowd.hpp"
 #include "simulation/phases.hpp"
 #include "simulation/program.hpp"
 
@@ -32,6 +33,8 @@ struct Event {
 };
 
 constexpr std::int32_t goes_on = -1, between_stages = -2, sends_more = -3;
+
+constexpr double no_computation = -1;
 
 // What a rank does one after the other: its computation, or its background.
 struct Stream {
@@ -53,7 +56,9 @@ struct Stream {
   // What takes a time by itself: how much of it is left at which moment, and what it goes on at.
   std::uint64_t awaited = 0;  // the event at its end
   double left = 0, since = 0, speed = 1;
+  double streams = no_computation;  // share of a computation that is no product
   bool works = false;
+  bool idle = false;  // waits for another stage
 };
 
 class Engine {
@@ -70,7 +75,10 @@ class Engine {
         streams_(2 * static_cast<std::size_t>(ranks_)),
         slow_(static_cast<std::size_t>(ranks_), 1),
         jitter_(disturbance.jitter),
-        random_(disturbance.seed) {
+        random_(disturbance.seed),
+        crowd_(cluster_),
+        leaves_room_(layout.pp > 1 && crowd_.matters()),
+        at_work_(layout.ranks()) {
     for (const Program& program : programs_) {
       auto& list = of_actions_.emplace_back();
       for (const Action& action : program) {
@@ -126,6 +134,8 @@ class Engine {
         (event.round == 2 ? stream.rows : event.round > 0 ? stream.onward : stream.backward) += 1;
         if (stream.waits) {
           stream.waits = false;
+          if (stream.idle) set_at_work(1, event.time);
+          stream.idle = false;
           resume(event.stream, event.time);
         }
       } else {
@@ -185,9 +195,10 @@ class Engine {
 
   // Goes on after so many seconds of work, which take longer while the other stream of the rank is at work:
   // a computation beside an exchange, and an exchange beside a computation, as far as the profile says so.
-  void work(int stream, double seconds, double now) {
+  void work(int stream, double seconds, double now, double streams = no_computation) {
     Stream& s = at(stream);
     s.works = true;
+    s.streams = streams;
     s.left = seconds;
     s.since = now;
     s.speed = speed_of(stream);
@@ -206,6 +217,23 @@ class Engine {
   }
   double speed_of(int stream) {
     const int rank = rank_of(stream);
+    const double alone = is_background(stream) ? 1 : 1 / crowd_factor(at(stream).streams);
+    return alone * speed_beside(stream, rank);
+  }
+  // How long a computation takes of what it would take while all ranks are at work.
+  double crowd_factor(double streams) const {
+    if (!leaves_room_ || streams < 0) return 1;
+    const double some = at_work_, all = ranks_;
+    return (1 - streams) * crowd_.products(some) / crowd_.products(all) +
+           streams * crowd_.streams(some) / crowd_.streams(all);
+  }
+  // A rank begins or ends to wait for another stage: what it does not use of memory and cores the others have.
+  void set_at_work(int more, double now) {
+    if (!leaves_room_) return;
+    at_work_ += more;
+    for (int rank = 0; rank < ranks_; ++rank) change_speed(rank, now);
+  }
+  double speed_beside(int stream, int rank) {
     const Level* const level = exchange_beside(rank);
     if (level == nullptr) return 1;
     constexpr double most_cost = 0.95;
@@ -281,9 +309,11 @@ class Engine {
         case Action::Kind::compute: {
           const double seconds = disturbed(action->seconds, rank_of(stream));
           s.computed += seconds;
-          note(stream, action->name, now, now + seconds / speed_of(stream));
+          const double streams = action->seconds > 0 ? action->streams / action->seconds : 0;
+          const char* const name = action->name;
           finish_action(stream, now);
-          return work(stream, seconds, now);
+          work(stream, seconds, now, streams);
+          return note(stream, name, now, now + seconds / s.speed);
         }
         case Action::Kind::collective:
         case Action::Kind::meet:
@@ -310,6 +340,8 @@ class Engine {
           if (come == 0) {
             if (!s.waits) s.began = now;
             s.waits = true;
+            if (!s.idle) set_at_work(-1, now);
+            s.idle = true;
             return;
           }
           --come;
@@ -414,7 +446,12 @@ class Engine {
   double meeting_seconds(int rank, const Phase& phase, double now) {
     const auto at_level = static_cast<std::size_t>(phase.level);
     const Level& level = cluster_.levels[at_level];
-    if (!level.burst_bytes || !(phase.link_bytes > 0)) return phase.meet_seconds;
+    double meeting = phase.meet_seconds;
+    if (leaves_room_) {
+      meeting *= crowd_.exchanges(at_work_, phase.bytes, phase.level) /
+                 crowd_.exchanges(ranks_, phase.bytes, phase.level);
+    }
+    if (!level.burst_bytes || !(phase.link_bytes > 0)) return meeting;
     Links& links = links_[at_level];
     double& credit = links.credit[static_cast<std::size_t>(rank)];
     double& gained = links.gained[static_cast<std::size_t>(rank)];
@@ -423,8 +460,7 @@ class Engine {
     gained = now;
     const double beyond = phase.link_bytes - credit;
     credit -= phase.link_bytes;
-    return beyond > 0 ? std::max(phase.meet_seconds, level.latency + beyond / rate)
-                      : phase.meet_seconds;
+    return beyond > 0 ? std::max(meeting, level.latency + beyond / rate) : meeting;
   }
 
   void came(const Event& event) {
@@ -541,6 +577,9 @@ class Engine {
   std::priority_queue<Event, std::vector<Event>, std::greater<>> events_;
   std::uint64_t order_ = 0;
   std::vector<int> pending_;  // streams that another has set going
+  const Crowd crowd_;
+  const bool leaves_room_;  // ranks that wait for another stage, to the others
+  int at_work_;             // ranks that do not
   Simulated out_;
 };
 

@@ -51,6 +51,7 @@ void Phases::add(std::vector<Phase>& phases, Operation operation, double bytes, 
   const Level& at = prices_.cluster().levels[static_cast<std::size_t>(level)];
   if (at.measured.count(std::string(name_of(operation))) > 0) {
     phase.meet_seconds = prices_.at_level(operation, bytes, group.size, level);
+    phase.bytes = bytes;
     phase.link_bytes = prices_.link_bytes(operation, bytes, group);
     return;
   }

@@ -39,6 +39,7 @@ struct Phase {
   int level = 0;
   std::shared_ptr<const RoundTable> table;  ///< null: all meet, then take `meet_seconds`
   double meet_seconds = 0;
+  double bytes = 0;       ///< of a meeting that was measured as a whole
   double link_bytes = 0;  ///< of a meeting, on the link of a rank
   double gamma = 0;  ///< seconds a combined byte
   double combines_at_most =

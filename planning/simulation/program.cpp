@@ -94,17 +94,19 @@ class StageWriter {
     return model_.experts > 0 && layer >= model_.dense_layers ? pieces_.expert : pieces_.dense;
   }
 
-  void compute(const char* name, double seconds) {
+  void compute(const char* name, double seconds, double streams = 0) {
     if (!(seconds > 0)) return;
     // Operations in a row are one event.
     if (!program_.empty() && program_.back().kind == Action::Kind::compute &&
         program_.back().name == name) {
       program_.back().seconds += seconds;
+      program_.back().streams += streams;
       return;
     }
     Action& action = program_.emplace_back();
     action.name = name;
     action.seconds = seconds;
+    action.streams = streams;
   }
 
   void collective(const char* name, Operation operation, double bytes, Group group) {
@@ -120,7 +122,7 @@ class StageWriter {
   void run(const std::vector<LayerOp>& ops, const char* name) {
     for (const LayerOp& op : ops) {
       if (op.kind != LayerOp::Kind::exchange) {
-        compute(name, op.seconds);
+        compute(name, op.seconds, op.kind == LayerOp::Kind::stream ? op.seconds : 0);
         continue;
       }
       if (!(op.seconds > 0)) continue;

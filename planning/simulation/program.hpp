@@ -21,7 +21,8 @@ struct Action {
   };
   Kind kind = Kind::compute;
   const char* name = "";
-  double seconds = 0;
+  double seconds = 0;  ///< while all ranks are at work
+  double streams = 0;  ///< compute: of `seconds`, what is no product
   double bytes = 0;
   Operation operation = Operation::all_reduce;
   Group group;

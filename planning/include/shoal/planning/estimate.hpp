@@ -154,6 +154,7 @@ struct LayerOp {
   double backward = 2;  ///< times as long in the backward pass
   Operation operation = Operation::all_reduce;  ///< exchange
   Group group;                                  ///< exchange
+  double relief = 1;  ///< exchange: `seconds` over what it takes while all ranks are at work
   int level = 0;                                ///< exchange: outermost level it crosses
   std::string extents;                          ///< measured machines: of the kernel, to be read
 };
