@@ -317,7 +317,7 @@ def profiles(machine, peaks, fits, bytes_per_second, gap, source):
     for kind, peak in peaks.items():
         if kind != "tf32":
             flops[kind] = measured(max(peak, fits[kind][0] if fits[kind] else 0))
-    depth = next((fits[kind][1] for kind in ("bf16", "fp32") if fits.get(kind)), 0)
+    depths = {kind: measured(fits[kind][1]) for kind in flops if fits.get(kind)}
     name = "-".join(machine.name.lower().split()) + "-measured"
     device = {
         "kind": "device", "name": name, "flops": flops,
@@ -328,7 +328,7 @@ def profiles(machine, peaks, fits, bytes_per_second, gap, source):
         "units": measured(machine.units),
         "tile_rows": [128 if machine.is_gpu else 64, "E", "tile of the large products in libraries"],
         "tile_cols": [256 if machine.is_gpu else 64, "E", "tile of the large products in libraries"],
-        "half_depth": measured(depth),
+        "half_depth": depths or measured(0),
         "launch_seconds": measured(gap),
     }
     inner = {key: value for key, value in device.items() if key != "kind"}

@@ -70,10 +70,17 @@ void set_headlines(Device& device, const Sampler& sampler, const std::string& so
   }
   device.matrix_efficiency = {efficiency, 'A', source + ": the quickest product"};
   // rate(k) ~ k/(k + half): from two depths of a product of 512 x 512.
-  const double side = 512, shallow = 64, deep = 1024;
-  const double ratio = plain.at({side, side, shallow}) / plain.at({side, side, deep});
-  const double half_depth = (ratio - 1) / (1 / shallow - ratio / deep);
-  device.half_depth = {std::clamp(half_depth, 0.0, 1e4), 'D', "products of 512 x 512, 64 and 1024 deep"};
+  for (const auto& [type, peak_of_type] : device.peak) {
+    const Table& products = device.measured.at(planning::product_table(type, planning::Form::nt));
+    const double side = 512, shallow = 64, deep = 1024;
+    const double ratio = products.at({side, side, shallow}) / products.at({side, side, deep});
+    // A shallow product that is sixteen times as slow, or more, spends all its time on the ramp.
+    constexpr double most = 1e4;
+    const double left = 1 / shallow - ratio / deep;
+    const double half_depth = left > 0 ? (ratio - 1) / left : most;
+    device.half_depth[type] = {std::clamp(half_depth, 0.0, most), 'D',
+                               "products of 512 x 512, 64 and 1024 deep"};
+  }
   device.units = {static_cast<double>(default_compute_threads()), 'A', "threads of a rank"};
   device.tile_rows = {32, 'E', "panels of a vector kernel"};
   device.tile_cols = {64, 'E', "panels of a vector kernel"};

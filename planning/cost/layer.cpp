@@ -26,7 +26,8 @@ double tile_speed(double rows, double cols) {
 
 // Share of the attained peak that a product reaches: of the tilings that a library has, the best
 // one.
-double shape_efficiency(const Device& device, double m, double n, double k, double count) {
+double shape_efficiency(const Device& device, double half_depth, double m, double n, double k,
+                        double count) {
   const double largest = tile_speed(device.tile_rows, device.tile_cols);
   double rows = device.tile_rows, cols = device.tile_cols;
   double best = 0;
@@ -35,11 +36,11 @@ double shape_efficiency(const Device& device, double m, double n, double k, doub
     const double padded = m * n * count / (tiles * rows * cols);
     // The inner extent may be divided, too, where there are fewer tiles than units; a part should
     // not be shorter than four ramps.
-    const double shortest = std::max(4 * device.half_depth, 32.0);
+    const double shortest = std::max(4 * half_depth, 32.0);
     const double parts = std::clamp(device.units / tiles, 1.0, std::max(1.0, k / shortest));
     const double pieces = tiles * parts;
     const double waves = pieces / device.units / std::ceil(pieces / device.units - 1e-9);
-    const double depth = k / parts / (k / parts + device.half_depth);
+    const double depth = k / parts / (k / parts + half_depth);
     best = std::max(best, padded * waves * depth * tile_speed(rows, cols) / largest);
     if (cols > rows || rows <= 16) {
       if (cols <= 8) break;
@@ -66,10 +67,11 @@ class Builder {
         layout_(layout),
         work_(work),
         device_(prices.cluster().device),
-        rate_(device_.rate(work.type)),
-        core_rate_(std::min(rate_, device_.rate(work.type == "fp32" ? "fp32" : "bf16"))),
-        weight_rate_(work.quantised_rate ? device_.rate("q40") : rate_),
-        rows_(work.sequences * work.tokens) {}
+        core_rate_(device_.product_rate(work.type == "fp32" ? "fp32" : "bf16")),
+        weight_rate_(device_.product_rate(work.quantised_rate ? "q40" : work.type)),
+        rows_(work.sequences * work.tokens) {
+    core_rate_.flops = std::min(core_rate_.flops, device_.rate(work.type));
+  }
 
   // A product by weights, of which the rank has k·n; each of `count` has its own.
   LayerOp& product(const char* name, double m, double n, double k, double count = 1) {
@@ -78,7 +80,8 @@ class Builder {
   }
   LayerOp& core_product(const char* name, double m, double n, double k, double count, double bytes,
                         double efficiency = 1) {
-    LayerOp& op = add_product(name, core_rate_ * efficiency, m, n, k, count, bytes);
+    const ProductRate rate{core_rate_.flops * efficiency, core_rate_.half_depth};
+    LayerOp& op = add_product(name, rate, m, n, k, count, bytes);
     op.core = true;
     return op;
   }
@@ -154,7 +157,7 @@ class Builder {
     op.name = name;
     return op;
   }
-  LayerOp& add_product(const char* name, double rate, double m, double n, double k, double count,
+  LayerOp& add_product(const char* name, const ProductRate& rate, double m, double n, double k, double count,
                        double bytes) {
     LayerOp& op = add(LayerOp::Kind::product, name);
     op.flops = 2 * m * n * k * count;
@@ -301,20 +304,20 @@ class Builder {
   const Layout& layout_;
   const LayerWork& work_;
   const Device& device_;
-  double rate_, core_rate_, weight_rate_;
+  ProductRate core_rate_, weight_rate_;
   double rows_;
   std::vector<LayerOp> ops_;
 };
 
 }  // namespace
 
-double product_seconds(const Device& device, double rate, double m, double n, double k,
+double product_seconds(const Device& device, const ProductRate& rate, double m, double n, double k,
                        double count, double bytes) {
   const double flops = 2 * m * n * k * count;
   if (flops <= 0) return 0;
-  const double attained = rate * device.matrix_efficiency;
+  const double attained = rate.flops * device.matrix_efficiency;
   const double compute =
-      flops / (attained * std::max(shape_efficiency(device, m, n, k, count), 1e-6));
+      flops / (attained * std::max(shape_efficiency(device, rate.half_depth, m, n, k, count), 1e-6));
   // A few rows are a stream of the weights through vector units, with no tiles to fill.
   const double vectors = m <= 4 ? flops / attained : compute;
   return std::max(std::min(compute, vectors), stream_seconds(device, bytes));

@@ -126,13 +126,32 @@ Condition parse_condition(const ProfileJson& json, const std::string& where) {
   return condition;
 }
 
+constexpr std::array product_types = {"fp64", "fp32", "bf16", "fp8", "int8", "fp4", "q40"};
+
+// One figure for all types, or an object of them by type.
+std::map<std::string, Figure> parse_half_depth(Fields& fields, const std::string& where) {
+  constexpr double most = 1e5;
+  std::map<std::string, Figure> depths;
+  if (!fields.has("half_depth") || !fields.member("half_depth").is_object()) {
+    depths[""] = fields.figure("half_depth", 0, most);
+    return depths;
+  }
+  Fields by_type(fields.member("half_depth"), where + ", half_depth");
+  for (const char* type : product_types) {
+    if (by_type.has(type)) depths[type] = by_type.figure(type, 0, most);
+  }
+  by_type.finish();
+  if (depths.empty()) refuse_profile(where, "\"half_depth\" names no type");
+  return depths;
+}
+
 Device device_from(const ProfileJson& json, const std::string& where) {
   Fields fields(json, where);
   Device device;
   device.name = fields.text("name");
   const ProfileJson& peaks = fields.member("flops");
   Fields rates(peaks, where + ", flops");
-  for (const char* type : {"fp64", "fp32", "bf16", "fp8", "int8", "fp4", "q40"}) {
+  for (const char* type : product_types) {
     if (rates.has(type)) device.peak[type] = rates.figure(type, 1, huge);
   }
   rates.finish();
@@ -145,7 +164,7 @@ Device device_from(const ProfileJson& json, const std::string& where) {
   device.tile_rows = fields.figure("tile_rows", 1, 4096);
   device.tile_cols = fields.figure("tile_cols", 1, 4096);
   device.synchronous_share = fields.figure_if("synchronous_share", 0.01, 1);
-  device.half_depth = fields.figure("half_depth", 0, 1e5);
+  device.half_depth = parse_half_depth(fields, where);
   device.launch_seconds = fields.figure("launch_seconds", 0, 1);
   device.measured = parse_tables(fields, where, axes_of_kernel);
   device.crowded_products = fields.figure_if("crowded_products", 0.1, 1e3);
@@ -178,6 +197,22 @@ double Device::rate(std::string_view type, std::string* used) const {
   }
   throw UsageError("device " + name, fmt::format("it has no figure for products in {}", type),
                    "choose another --dtype");
+}
+
+ProductRate Device::product_rate(std::string_view type) const {
+  std::string used;
+  ProductRate out{rate(type, &used), 0};
+  if (half_depth.empty()) return out;
+  const auto named = [&](std::string_view each) { return half_depth.find(std::string(each)); };
+  auto found = named(used);
+  if (found == half_depth.end()) found = named("");
+  bool wide_enough = false;
+  for (const std::string_view each : widening) {
+    wide_enough |= each == used;
+    if (wide_enough && found == half_depth.end()) found = named(each);
+  }
+  out.half_depth = found == half_depth.end() ? half_depth.begin()->second : found->second;
+  return out;
 }
 
 Device parse_device(const std::string& text, const std::string& where) {

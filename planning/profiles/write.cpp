@@ -32,7 +32,13 @@ ProfileJson json_of_device(const Device& device) {
   json["units"] = json_of_figure(device.units);
   json["tile_rows"] = json_of_figure(device.tile_rows);
   json["tile_cols"] = json_of_figure(device.tile_cols);
-  json["half_depth"] = json_of_figure(device.half_depth);
+  for (const auto& [type, depth] : device.half_depth) {
+    if (type.empty()) {
+      json["half_depth"] = json_of_figure(depth);
+    } else {
+      json["half_depth"][type] = json_of_figure(depth);
+    }
+  }
   json["launch_seconds"] = json_of_figure(device.launch_seconds);
   put(json, "synchronous_share", device.synchronous_share);
   put(json, "crowded_products", device.crowded_products);

@@ -175,21 +175,21 @@ TEST(Products, KeepTheRoofline) {
   std::uniform_real_distribution<double> exponent(0, 14);
   for (const std::string& name : profile_names("devices")) {
     const Device device = find_device(name);
-    const double rate = device.peak.begin()->second;
+    const ProductRate rate = device.product_rate(device.peak.begin()->first);
     for (int i = 0; i < 200; ++i) {
       const double m = std::ceil(std::exp2(exponent(random)));
       const double n = std::ceil(std::exp2(exponent(random)));
       const double k = std::ceil(std::exp2(exponent(random)));
       const double bytes = 2 * (m * k + k * n + m * n);
       const double seconds = product_seconds(device, rate, m, n, k, 1, bytes);
-      EXPECT_GE(seconds * (1 + 1e-12), 2 * m * n * k / (rate * device.matrix_efficiency));
+      EXPECT_GE(seconds * (1 + 1e-12), 2 * m * n * k / (rate.flops * device.matrix_efficiency));
       EXPECT_GE(seconds * (1 + 1e-12), bytes / device.memory_bandwidth);
       EXPECT_LT(seconds, 1e4);
     }
   }
   // Large squares reach nearly all of it.
   const Device a100 = find_device("a100-80gb");
-  const double big = product_seconds(a100, 312e12, 16384, 16384, 16384, 1, 3 * 2 * 16384.0 * 16384);
+  const double big = product_seconds(a100, a100.product_rate("bf16"), 16384, 16384, 16384, 1, 3 * 2 * 16384.0 * 16384);
   EXPECT_LT(2 * std::pow(16384.0, 3) / big / 312e12, a100.matrix_efficiency);
   EXPECT_GT(2 * std::pow(16384.0, 3) / big / 312e12, 0.95 * a100.matrix_efficiency);
 }

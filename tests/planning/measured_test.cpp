@@ -44,7 +44,7 @@ Cluster machine(int nodes, int each) {
   device.memory_bandwidth = figure(1e10);
   device.matrix_efficiency = device.memory_efficiency = figure(1);
   device.units = device.tile_rows = device.tile_cols = figure(1);
-  device.half_depth = figure(0);
+  device.half_depth[""] = figure(0);
   device.launch_seconds = figure(1e-7);
   for (const Form form : all_forms) device.measured[product_table("fp32", form)] = constant(3, flop);
   for (const bool backward : {false, true}) {

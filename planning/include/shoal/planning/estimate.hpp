@@ -176,8 +176,8 @@ std::vector<LayerOp> layer_ops(const Model& model, const Software& software, con
 std::vector<LayerOp> head_ops(const Model& model, const Software& software, const Prices& prices,
                               const Layout& layout, const LayerWork& work, double rows);
 
-/// Seconds of `count` products m×k by k×n at `rate` FLOP/s that touch `bytes` of memory.
-double product_seconds(const Device& device, double rate, double m, double n, double k,
+/// Seconds of `count` products m×k by k×n at `rate` that touch `bytes` of memory.
+double product_seconds(const Device& device, const ProductRate& rate, double m, double n, double k,
                        double count, double bytes);
 
 /// Bytes of a stored weight of a type: 4 for fp32, 0.5625 for q40, ... Throws UsageError.
