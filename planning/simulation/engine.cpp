@@ -35,6 +35,7 @@ struct Event {
 constexpr std::int32_t goes_on = -1, between_stages = -2, sends_more = -3;
 
 constexpr double no_computation = -1;
+constexpr double most_cost = 0.95;  // of the time, that a computation stands still beside an exchange
 
 // What a rank does one after the other: its computation, or its background.
 struct Stream {
@@ -236,7 +237,6 @@ class Engine {
   double speed_beside(int stream, int rank) {
     const Level* const level = exchange_beside(rank);
     if (level == nullptr) return 1;
-    constexpr double most_cost = 0.95;
     if (!is_background(stream)) {
       return level->beside_cost ? 1 - std::min(level->beside_cost->value, most_cost) : 1;
     }

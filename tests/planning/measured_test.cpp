@@ -320,6 +320,75 @@ TEST(MeasuredStep, IsWhatTheSimulatorPlays) {
 }
 
 // On a link that everything waits for a step is as long as its bytes.
+// Four ranks that share two cores: one or two at work go twice as fast as all.
+TEST(MeasuredStep, StagesThatWaitLeaveTheirCoresToTheOthers) {
+  Cluster cluster = machine(1, 4);
+  const Cluster alike = cluster;
+  for (const std::string_view name : {crowd_products, crowd_streams}) {
+    Table& table = cluster.device.measured[std::string(name)];
+    table.axes = {{1, 2, 4}};
+    table.values = {1, 1, 2};
+    table.source = "a test";
+  }
+  Model model;
+  model.name = "GPT";
+  model.layers = 8;
+  model.width = 512;
+  model.heads = model.kv_heads = 8;
+  model.head_width = 64;
+  model.ffn = 2048;
+  model.vocabulary = 512;
+  model.context = 256;
+  model.tied = model.learned_positions = true;
+  Workload workload;
+  workload.type = "fp32";
+  workload.sequence = 256;
+  const Software software = find_software("shoal");
+  const Prices shared(cluster), own(alike);
+  for (const int stages : {2, 4}) {
+    for (const Index micro_steps : {1, 2, 8}) {
+      Layout layout;
+      layout.pp = stages;
+      layout.dp = 4 / stages;
+      workload.batch = micro_steps * layout.dp;
+      const double with = estimate(model, software, shared, workload, layout).seconds;
+      const double without = estimate(model, software, own, workload, layout).seconds;
+      EXPECT_LT(with, without) << layout.text();
+      // Nearly all of a step is computed, none of it more than twice as fast.
+      EXPECT_GT(with, 0.5 * without) << layout.text();
+      if (micro_steps == 1) {
+        EXPECT_NEAR(with / without, 0.5, 0.1) << layout.text();
+      }
+      const double played = simulate(model, software, shared, workload, layout, {}, 0).seconds;
+      // Played, those count as at work that sum gradients while an earlier stage still goes back.
+      EXPECT_NEAR(with / played, 1, layout.dp > 1 ? 0.15 : 0.1) << layout.text() << ", " << micro_steps << " micro-steps";
+    }
+  }
+}
+
+TEST(MeasuredProfile, HasARampForEachTypeOrOneForAll) {
+  Cluster cluster = machine(1, 2);
+  Device& device = cluster.device;
+  device.peak["bf16"] = figure(2 / flop);
+  EXPECT_EQ(device.product_rate("fp32").half_depth, 0);
+  device.half_depth = {{"", figure(7)}};
+  EXPECT_EQ(device.product_rate("fp8").half_depth, 7);
+  device.half_depth = {{"bf16", figure(220)}, {"fp32", figure(44)}};
+  const Device read = parse_cluster(profile_text(cluster), "test").device;
+  EXPECT_EQ(read.product_rate("fp32").half_depth, 44);
+  EXPECT_EQ(read.product_rate("bf16").half_depth, 220);
+  // In fp8 it multiplies as in bf16.
+  EXPECT_EQ(read.product_rate("fp8").half_depth, 220);
+  EXPECT_EQ(read.product_rate("fp8").flops, 2 / flop);
+  // A deep product reaches more of its peak, the more so the shorter the ramp.
+  const auto share = [&](const char* type, double k) {
+    const ProductRate rate = read.product_rate(type);
+    return 2 * 512 * 512 * k / rate.flops / product_seconds(read, rate, 512, 512, k, 1, 1);
+  };
+  EXPECT_GT(share("fp32", 512), share("bf16", 512));
+  EXPECT_GT(share("bf16", 4096), share("bf16", 512));
+}
+
 TEST(MeasuredStep, HalvesWhatTravelsInBf16) {
   models::TrainOptions options = small_run();
   options.model = {512, 64, 12, 4, 512};
