@@ -1,10 +1,8 @@
 #include "allocator.hpp"
 
 #include <c10/core/CPUAllocator.h>
-#include <malloc.h>
 
 #include <atomic>
-#include <cstdlib>
 #include <cstring>
 #include <map>
 #include <mutex>
@@ -121,21 +119,6 @@ void share_tensors(Bytes at_least) {
     return made;
   }();
   static_cast<void>(installed);
-}
-
-void keep_freed_pages() {
-  static const bool once = [] {
-    for (const char* own : {"MALLOC_TRIM_THRESHOLD_", "MALLOC_MMAP_THRESHOLD_", "MALLOC_TOP_PAD_",
-                            "GLIBC_TUNABLES"}) {
-      if (std::getenv(own) != nullptr) return false;
-    }
-    // The heap itself raises both as it goes, to these 32 MiB and to twice as much as it has just given
-    // back: where a step needs that much, whether it faults is chance. To set one stops this for both.
-    constexpr int most_on_heap = 32 << 20;
-    return mallopt(M_MMAP_THRESHOLD, most_on_heap) == 1 &&
-           mallopt(M_TRIM_THRESHOLD, static_cast<int>(most_spare)) == 1;
-  }();
-  static_cast<void>(once);
 }
 
 }  // namespace shoal::torch_backend

@@ -10,9 +10,4 @@ namespace shoal::torch_backend {
 /// such tensors in common with its parent, as after torch's share_memory_().
 void share_tensors(Bytes at_least);
 
-/// From the first call on the C library's heap keeps up to 256 MiB of what was freed at its end, instead of
-/// 64 MiB at most: the gradients of a training step, which go with it, find the same pages in the next. Fresh
-/// pages cost more than to sum what is in them. Does nothing if the environment has settings for the heap.
-void keep_freed_pages();
-
 }  // namespace shoal::torch_backend

@@ -6,6 +6,7 @@
 #include <utility>
 
 #include <shoal/collectives/broadcast.hpp>
+#include <shoal/runtime/heap.hpp>
 
 #include "allocator.hpp"
 #include "backend.hpp"
@@ -35,7 +36,7 @@ PYBIND11_MODULE(_C, m) {
       "make_group",
       [](std::vector<int> world_ranks, std::string name,
          double timeout) -> c10::intrusive_ptr<backend::Base> {
-        backend::keep_freed_pages();
+        shoal::keep_freed_pages();  // the gradients of a step then lie where the last one's lay
         return c10::make_intrusive<backend::ProcessGroupShoal>(std::make_shared<backend::Lane>(
             std::move(world_ranks), std::move(name),
             backend::Milliseconds(static_cast<std::int64_t>(timeout * 1000))));

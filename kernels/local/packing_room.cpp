@@ -1,6 +1,5 @@
 #include "packing_room.hpp"
 
-#include <malloc.h>
 #include <omp.h>
 #include <sys/mman.h>
 
@@ -9,27 +8,14 @@
 #include <cstdlib>
 #include <cstring>
 
+#include <shoal/runtime/heap.hpp>
+
 namespace shoal::kernels {
 namespace {
 
 constexpr std::size_t mebibyte = 1 << 20;
 constexpr std::size_t most_room = 28 * mebibyte;
 constexpr std::size_t huge_page = 2 * mebibyte;
-
-// What a heap would raise these to by itself as blocks are given back, had it seen the largest
-// first; the second is what one step may leave at its end.
-bool keep_freed_pages() {
-#ifdef __GLIBC__
-  for (const char* own :
-       {"MALLOC_TRIM_THRESHOLD_", "MALLOC_MMAP_THRESHOLD_", "MALLOC_TOP_PAD_", "GLIBC_TUNABLES"}) {
-    if (std::getenv(own) != nullptr) return false;
-  }
-  constexpr int most_on_heap = 32 << 20, most_spare = 256 << 20;
-  return mallopt(M_MMAP_THRESHOLD, most_on_heap) == 1 && mallopt(M_TRIM_THRESHOLD, most_spare) == 1;
-#else
-  return false;
-#endif
-}
 
 // Takes a block, has the system find its pages, and gives it back to the heap of this thread.
 void warm(std::size_t bytes) {
@@ -52,8 +38,7 @@ thread_local std::size_t warmed = 0;  // bytes, of this thread's heap
 void warm_packing_room(Index m, Index n, Index k) {
   constexpr Index worthwhile = Index{1} << 27;  // multiply-adds: a millisecond and a half
   if (m * n < worthwhile / std::max<Index>(k, 1)) return;
-  static const bool keeps = keep_freed_pages();
-  if (!keeps) return;
+  if (!keep_freed_pages()) return;
   const int threads = omp_in_parallel() ? 1 : omp_get_max_threads();
   // Measured: four blocks of 3.6 MiB at m + n = 3072, of 6.6 at 6144, in one thread and each of
   // two. More threads have less to pack each.
