@@ -29,8 +29,8 @@ void slowest_rank(const Communicator& comm, std::vector<double>& times) {
              ReduceOp::max);
 }
 
-// The first calls find pages and connections to be made: where they took long for that, a handful of rounds
-// would be left of hundreds. Estimates of short calls become the quickest of some tries.
+// The first calls find pages and connections to be made: where they took long for that, a handful
+// of rounds would be left of hundreds. Estimates of short calls become the quickest of some tries.
 void again_where_short(const Communicator& comm, std::span<const std::function<void()>> calls,
                        std::vector<double>& estimate) {
   constexpr double short_call = 0.1;  // seconds, at first

@@ -87,7 +87,8 @@ std::optional<std::string> mca_value(std::string_view file, std::string_view nam
     file.remove_prefix(std::min(end + 1, file.size()));
     line = line.substr(0, line.find('#'));
     const std::size_t equals = line.find('=');
-    if (equals == std::string_view::npos || without_blanks(line.substr(0, equals)) != name) continue;
+    if (equals == std::string_view::npos || without_blanks(line.substr(0, equals)) != name)
+      continue;
     value = without_blanks(line.substr(equals + 1));
   }
   return value;

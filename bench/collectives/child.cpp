@@ -163,8 +163,8 @@ ChildResult run_child(const std::vector<std::string>& command, Seconds patience,
         usleep(2000);
       }
       if (Clock::now() > deadline) {
-        result.problem = "it did not end within " +
-                         std::to_string(static_cast<long>(patience.count())) + " s";
+        result.problem =
+            "it did not end within " + std::to_string(static_cast<long>(patience.count())) + " s";
         return result;
       }
       if (meanwhile && Clock::now() > next_call) {

@@ -16,10 +16,11 @@ struct ChildResult {
   std::string problem;  ///< where not: the last line it wrote to standard error, or what went wrong
 };
 
-/// Runs a program (found in PATH) and waits, at most `patience`: then it and all that it started are
-/// killed. It sees the environment without the variables by which our own launcher tells ranks who
-/// they are; with `any_core` it may run on every core, not only on those that this rank is bound to.
-/// `meanwhile` is called every few seconds until it ends; if that throws, the program is killed.
+/// Runs a program (found in PATH) and waits, at most `patience`: then it and all that it started
+/// are killed. It sees the environment without the variables by which our own launcher tells ranks
+/// who they are; with `any_core` it may run on every core, not only on those that this rank is
+/// bound to. `meanwhile` is called every few seconds until it ends; if that throws, the program is
+/// killed.
 ChildResult run_child(const std::vector<std::string>& command, Seconds patience, bool any_core,
                       const std::function<void()>& meanwhile = {});
 

@@ -128,7 +128,8 @@ class OtherMpi final : public Peer {
   }
   std::map<Bytes, double> time(const PeerTask& task) override {
     std::map<Bytes, double> times;
-    // Nobody computes before it has ended, which may take minutes: who waits hears that rank 0 does, too.
+    // Nobody computes before it has ended, which may take minutes: who waits hears that rank 0
+    // does, too.
     std::int64_t ended = 0;
     if (world_.rank() != 0) {
       while (ended == 0) broadcast(world_, &ended, 1, DType::i64, 0);

@@ -60,8 +60,9 @@ void CrowdRates::pass() {
       seconds[0] = of_part.time([&] {
         const float* a = pool_.take(crowd_side * crowd_side);
         const float* b = pool_.take(crowd_side * crowd_side);
-        kernels::gemm(kernels::Trans::no, kernels::Trans::yes, crowd_side, crowd_side, crowd_side, 1.0f,
-                      a, crowd_side, b, crowd_side, 0.0f, pool_.take(crowd_side * crowd_side), crowd_side);
+        kernels::gemm(kernels::Trans::no, kernels::Trans::yes, crowd_side, crowd_side, crowd_side,
+                      1.0f, a, crowd_side, b, crowd_side, 0.0f, pool_.take(crowd_side * crowd_side),
+                      crowd_side);
       });
       seconds[1] = of_part.time([&] {
         const float* a = pool_.take(crowd_elements);
@@ -82,8 +83,9 @@ void CrowdRates::pass() {
       double seconds = 0;
       barrier(world);
       if (works) {
-        seconds = FreshCollective(pair, Operation::all_reduce, static_cast<Bytes>(exchanged_bytes[k]))
-                      .time(crowd_seconds);
+        seconds =
+            FreshCollective(pair, Operation::all_reduce, static_cast<Bytes>(exchanged_bytes[k]))
+                .time(crowd_seconds);
       }
       all_reduce(world, &seconds, &seconds, 1, DType::f64, ReduceOp::max);
       exchanges_[i * std::size(exchanged_bytes) + k].push_back(seconds);
@@ -99,11 +101,13 @@ void CrowdRates::put(planning::Device& device) const {
   put_table(planning::crowd_products, relative({at_work_}, products_, 1, source));
   put_table(planning::crowd_streams, relative({at_work_}, streams_, 1, source));
   std::vector<double> bytes(std::begin(exchanged_bytes), std::end(exchanged_bytes));
-  put_table(planning::crowd_exchanges, relative({in_pairs_, bytes}, exchanges_, bytes.size(), source));
+  put_table(planning::crowd_exchanges,
+            relative({in_pairs_, bytes}, exchanges_, bytes.size(), source));
   const auto last = [&](std::string_view name) {
     return device.measured.at(std::string(name)).values.back();
   };
-  device.crowded_products = planning::Figure{last(planning::crowd_products), 'A', source + ": a product of 256"};
+  device.crowded_products =
+      planning::Figure{last(planning::crowd_products), 'A', source + ": a product of 256"};
   device.crowded_streams =
       planning::Figure{last(planning::crowd_streams), 'A', source + ": a sum of 2^19 numbers"};
 }

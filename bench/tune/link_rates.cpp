@@ -38,7 +38,8 @@ Communicator pair_of(const Communicator& world, bool& in) {
 
 // Both send each other `bytes` and add them.
 double exchange_seconds(const Communicator& pair, double bytes, double seconds) {
-  return FreshCollective(pair, Operation::all_reduce, static_cast<Bytes>(bytes)).time(seconds, fewest_calls);
+  return FreshCollective(pair, Operation::all_reduce, static_cast<Bytes>(bytes))
+      .time(seconds, fewest_calls);
 }
 
 // What a link lets pass in the long run, and what more at first, after a rest.
@@ -140,7 +141,9 @@ int place_on_node(const Communicator& world) {
   return place;
 }
 
-double middle_of_figures(const std::vector<double>& passes) { return passes.empty() ? 0 : median(passes); }
+double middle_of_figures(const std::vector<double>& passes) {
+  return passes.empty() ? 0 : median(passes);
+}
 
 }  // namespace
 
@@ -159,7 +162,9 @@ LinkRates::LinkRates(const Sampler& sampler, const LinkOptions& options)
     for (const double size : profile_groups(world.node_count())) {
       const int nodes = static_cast<int>(size);
       const int first = lane_.rank() / nodes;
-      groups_.push_back({nodes, whole ? nodes * (world.size() / lane_.size()) : nodes, whole,
+      groups_.push_back({nodes,
+                         whole ? nodes * (world.size() / lane_.size()) : nodes,
+                         whole,
                          whole ? world.split(first, world.rank(), "profile: whole nodes")
                                : lane_.split(first, lane_.rank(), "profile: some nodes"),
                          {}});
@@ -223,8 +228,9 @@ Level LinkRates::level(double gamma) const {
   const double shortest = middle_of_figures(messages_.front());
   Table messages{{message_sizes_}, {}, 'A', source};
   for (std::size_t i = 0; i < message_sizes_.size(); ++i) {
-    messages.values.push_back(std::max(
-        (middle_of_figures(messages_[i + 1]) - shortest) / message_sizes_[i] - gamma, least_seconds_a_byte));
+    messages.values.push_back(
+        std::max((middle_of_figures(messages_[i + 1]) - shortest) / message_sizes_[i] - gamma,
+                 least_seconds_a_byte));
   }
   // No link carries less in the long run than a message has taken of it.
   const double in_the_long_run = middle_of_figures(rates_), burst = middle_of_figures(bursts_);
@@ -237,8 +243,8 @@ Level LinkRates::level(double gamma) const {
   level.efficiency = {1, 'D', "as measured"};
   level.overhead = {shortest / 2, 'E', "half of the latency: both ends work as long"};
   level.burst_bytes = Figure{burst, 'A', source + ": what passes at first, beyond the rate"};
-  level.beside_slowdown =
-      Figure{middle_of_figures(slowdowns_), 'A', source + ": an all-reduce of 8 MiB beside products"};
+  level.beside_slowdown = Figure{middle_of_figures(slowdowns_), 'A',
+                                 source + ": an all-reduce of 8 MiB beside products"};
   level.beside_cost =
       Figure{middle_of_figures(costs_), 'A', source + ": products beside an all-reduce of 8 MiB"};
   const std::vector<double> nodes = profile_groups(sampler_.world().node_count());

@@ -12,10 +12,11 @@
 
 namespace shoal::bench {
 
-/// The level between nodes, measured in passes, of which the middle counts: messages by size; what a link carries
-/// in the long run, and at once after a rest; how an exchange and a computation beside it hold each other
-/// up; and every collective over 2, 4, 8, ... nodes, of ranks that have one place on their nodes in common, all
-/// such groups at once, and where nodes have several ranks, of all of them. What is called is collective.
+/// The level between nodes, measured in passes, of which the middle counts: messages by size; what
+/// a link carries in the long run, and at once after a rest; how an exchange and a computation
+/// beside it hold each other up; and every collective over 2, 4, 8, ... nodes, of ranks that have
+/// one place on their nodes in common, all such groups at once, and where nodes have several ranks,
+/// of all of them. What is called is collective.
 class LinkRates {
  public:
   /// Of the ranks of `sampler`, which are on several nodes.

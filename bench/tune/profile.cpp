@@ -114,7 +114,8 @@ Cluster profile(const Communicator& world, const ProfileOptions& options) {
   const Sampler sampler(world, options.quick ? 0.002 : options.seconds_a_point / rate_passes);
   // Every type has three products and two passes of attention. Of a machine that changes there are more.
   const std::size_t tables = 5 * options.types.size() + std::size(planning::stream_kernels);
-  const int a_pass = static_cast<int>(tables) + (each > 1) + (world.size() > each) + (world.size() > 1);
+  const int a_pass =
+      static_cast<int>(tables) + (each > 1) + (world.size() > each) + (world.size() > 1);
   const int steps = a_pass * (options.quick ? 1 : rate_passes) + 1;
   int done = 0;
   const auto step = [&](const std::string& what) {
@@ -128,8 +129,8 @@ Cluster profile(const Communicator& world, const ProfileOptions& options) {
   cluster.software = "shoal";
   Device& device = cluster.device;
   device.name = "a rank of " + local_machine().host;
-  // What ranks exchange, and what they take of each other, is measured after each pass over the kernels: so the tries
-  // of a figure are spread over the whole run.
+  // What ranks exchange, and what they take of each other, is measured after each pass over the
+  // kernels: so the tries of a figure are spread over the whole run.
   const LinkOptions link_options{options.quick, source};
   std::optional<SharedMemoryRates> shared;
   std::optional<LinkRates> links;
@@ -151,7 +152,8 @@ Cluster profile(const Communicator& world, const ProfileOptions& options) {
       links->pass();
     }
   };
-  device.measured = kernel_rates(sampler, {options.types, options.quick, source, step, after_pass}, probe);
+  device.measured =
+      kernel_rates(sampler, {options.types, options.quick, source, step, after_pass}, probe);
   const double memory = static_cast<double>(local_machine().memory);
   device.memory_bytes = {memory / each, 'A', "of the node, shared by its ranks"};
   set_headlines(device, sampler, source);

@@ -26,8 +26,8 @@ double since(SampleClock::time_point start) {
   return std::chrono::duration<double>(SampleClock::now() - start).count();
 }
 
-// Of a core, that the rank which gets the least has while all are busy. Hosts of one machine know nothing of each
-// other, nor does a virtual machine of what else its host does.
+// Of a core, that the rank which gets the least has while all are busy. Hosts of one machine know
+// nothing of each other, nor does a virtual machine of what else its host does.
 double least_share_of_a_core(const Communicator& world) {
   constexpr double busy_seconds = 0.03;
   const auto cpu_seconds = [] {
@@ -70,8 +70,7 @@ float* Pool::take(Index count) {
   return taken;
 }
 
-Sampler::Sampler(const Communicator& world, double seconds)
-    : world_(world), seconds_(seconds) {
+Sampler::Sampler(const Communicator& world, double seconds) : world_(world), seconds_(seconds) {
   // More than what the kernel's own work takes.
   constexpr double own_core = 0.8;
   shares_cores_ = least_share_of_a_core(world) < own_core;

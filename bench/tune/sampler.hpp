@@ -33,10 +33,10 @@ class Sampler {
  public:
   /// `seconds`: for one figure, about. Measures whether each rank gets a core. Collective.
   Sampler(const Communicator& world, double seconds);
-  /// Seconds of a call on the slowest rank, for which the others wait; of each rank the lower quartile
-  /// of several calls, since what else goes on in a machine only adds. Where ranks do not get a core
-  /// each, in one host or in several of one machine, whole turns are timed with what the others take of them.
-  /// Collective.
+  /// Seconds of a call on the slowest rank, for which the others wait; of each rank the lower
+  /// quartile of several calls, since what else goes on in a machine only adds. Where ranks do not
+  /// get a core each, in one host or in several of one machine, whole turns are timed with what the
+  /// others take of them. Collective.
   double time(const std::function<void()>& call) const;
   const Communicator& world() const noexcept { return world_; }
   bool shares_cores() const noexcept { return shares_cores_; }

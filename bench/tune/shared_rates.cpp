@@ -60,7 +60,8 @@ SharedMemoryRates::SharedMemoryRates(const Communicator& world, const LinkOption
   for (const double size : profile_groups(each)) {
     const int ranks = static_cast<int>(size);
     // Ranks that are left over form a smaller group, of which nothing is asked.
-    groups_.push_back({ranks, node_.split(node_.rank() / ranks, node_.rank(), "profile: a group"), {}, {}});
+    groups_.push_back(
+        {ranks, node_.split(node_.rank() / ranks, node_.rank(), "profile: a group"), {}, {}});
   }
 }
 
@@ -81,8 +82,8 @@ void SharedMemoryRates::pass() {
         barrier(node_);
         double seconds = 0;
         if (whole) {
-          seconds =
-              FreshCollective(group.comm, operation, static_cast<Bytes>(sizes_[i])).time(figure_seconds);
+          seconds = FreshCollective(group.comm, operation, static_cast<Bytes>(sizes_[i]))
+                        .time(figure_seconds);
         }
         all_reduce(node_, &seconds, &seconds, 1, DType::f64, ReduceOp::max);
         times[i].push_back(seconds);
@@ -100,18 +101,22 @@ Level SharedMemoryRates::level() const {
   Table flags{{groups}, {}, 'A', options_.source};
   for (const Operation operation : all_operations) {
     if (operation == Operation::barrier) continue;
-    level.measured[std::string(name_of(operation))] = Table{{groups, sizes_}, {}, 'A', options_.source};
+    level.measured[std::string(name_of(operation))] =
+        Table{{groups, sizes_}, {}, 'A', options_.source};
   }
   for (const Group& group : groups_) {
     std::map<Operation, std::vector<double>> calls;
     double quickest = 1;
     for (const auto& [operation, of_sizes] : group.times) {
       for (const std::vector<double>& times : of_sizes) calls[operation].push_back(median(times));
-      quickest = std::min(quickest, *std::min_element(calls[operation].begin(), calls[operation].end()));
+      quickest =
+          std::min(quickest, *std::min_element(calls[operation].begin(), calls[operation].end()));
     }
-    // A barrier's flags may take longer than a whole short call, whose data travel with them: what a
-    // call takes beyond its flags has to stay above nothing, or there is nothing to go on between sizes.
-    const double flag = std::max(std::min(median(group.flags), quickest / 2 / (2 * group.ranks)), least_flag);
+    // A barrier's flags may take longer than a whole short call, whose data travel with them: what
+    // a call takes beyond its flags has to stay above nothing, or there is nothing to go on between
+    // sizes.
+    const double flag =
+        std::max(std::min(median(group.flags), quickest / 2 / (2 * group.ranks)), least_flag);
     flags.values.push_back(flag);
     for (const auto& [operation, seconds] : calls) {
       Table& table = level.measured[std::string(name_of(operation))];

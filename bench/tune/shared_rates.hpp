@@ -12,8 +12,8 @@
 
 namespace shoal::bench {
 
-/// Flags and every collective in groups of 2, 4, 8, ... ranks of a node that all work at once: measured in
-/// passes, of which the middle counts. What is called is collective.
+/// Flags and every collective in groups of 2, 4, 8, ... ranks of a node that all work at once:
+/// measured in passes, of which the middle counts. What is called is collective.
 class SharedMemoryRates {
  public:
   /// Of the nodes of `world`, which have several ranks each.
@@ -26,8 +26,8 @@ class SharedMemoryRates {
   struct Group {
     int ranks = 0;
     Communicator comm;
-    std::vector<double> flags;                                        // a pass each
-    std::map<Operation, std::vector<std::vector<double>>> times;      // by size, then pass
+    std::vector<double> flags;                                    // a pass each
+    std::map<Operation, std::vector<std::vector<double>>> times;  // by size, then pass
   };
   LinkOptions options_;
   Communicator node_;

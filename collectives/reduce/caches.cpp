@@ -75,11 +75,13 @@ Caches find_caches() {
     constexpr int complex_threads = 8;
     caches.third_threads = caches.claims ? threads : std::min(threads, complex_threads);
   }
-  // Nobody has all of a third level that guests of a machine share: of a socket's 96 MiB are as many as
-  // two ranks were seen to use; of a complex of 32 MiB that the kernel does not show, less than half: what takes
-  // 16 MiB, an all-reduce of 4 MiB over two ranks, is sooner done past the caches (107 µs, within 119).
+  // Nobody has all of a third level that guests of a machine share: of a socket's 96 MiB are as
+  // many as two ranks were seen to use; of a complex of 32 MiB that the kernel does not show, less
+  // than half: what takes 16 MiB, an all-reduce of 4 MiB over two ranks, is sooner done past the
+  // caches (107 µs, within 119).
   if (caches.claims) caches.third = std::min(caches.third, Bytes{96} << 20);
-  else if (!shown) caches.third = std::min(caches.third, Bytes{12} << 20);
+  else if (!shown)
+    caches.third = std::min(caches.third, Bytes{12} << 20);
   return caches;
 }
 

@@ -1,13 +1,14 @@
-// How much quicker kernels and exchanges go while only some ranks of a measured machine are at work.
+// How much quicker kernels and exchanges go while only some ranks of a measured machine are at
+// work.
 #pragma once
 
 #include <shoal/planning/profile.hpp>
 
 namespace shoal::planning {
 
-/// Factors of what the tables of a profile say, which were measured while all ranks worked. Ranks that are
-/// idle leave memory and clock to the others, and where ranks share cores, in one node or in hosts of one
-/// machine, their turns on these.
+/// Factors of what the tables of a profile say, which were measured while all ranks worked. Ranks
+/// that are idle leave memory and clock to the others, and where ranks share cores, in one node or
+/// in hosts of one machine, their turns on these.
 class Crowd {
  public:
   explicit Crowd(const Cluster& cluster);

@@ -33,8 +33,8 @@ constexpr double most_logit_rows = 1024;  // of models/gpt_block.hpp
 class GptPieces {
  public:
   // `at_work`: ranks.
-  GptPieces(const Model& model, const Prices& prices, const Workload& workload, const Layout& layout,
-            double footprint, int at_work)
+  GptPieces(const Model& model, const Prices& prices, const Workload& workload,
+            const Layout& layout, double footprint, int at_work)
       : model_(model),
         prices_(prices),
         workload_(workload),

@@ -157,8 +157,8 @@ class Builder {
     op.name = name;
     return op;
   }
-  LayerOp& add_product(const char* name, const ProductRate& rate, double m, double n, double k, double count,
-                       double bytes) {
+  LayerOp& add_product(const char* name, const ProductRate& rate, double m, double n, double k,
+                       double count, double bytes) {
     LayerOp& op = add(LayerOp::Kind::product, name);
     op.flops = 2 * m * n * k * count;
     op.bytes = bytes;
@@ -317,7 +317,8 @@ double product_seconds(const Device& device, const ProductRate& rate, double m, 
   if (flops <= 0) return 0;
   const double attained = rate.flops * device.matrix_efficiency;
   const double compute =
-      flops / (attained * std::max(shape_efficiency(device, rate.half_depth, m, n, k, count), 1e-6));
+      flops /
+      (attained * std::max(shape_efficiency(device, rate.half_depth, m, n, k, count), 1e-6));
   // A few rows are a stream of the weights through vector units, with no tiles to fill.
   const double vectors = m <= 4 ? flops / attained : compute;
   return std::max(std::min(compute, vectors), stream_seconds(device, bytes));

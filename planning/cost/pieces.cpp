@@ -39,7 +39,8 @@ LayerPieces formula_layer(std::vector<LayerOp> ops, Recompute recompute) {
 }  // namespace
 
 StepPieces step_pieces(const Model& model, const Software& software, const Prices& prices,
-                       const Workload& workload, const Layout& layout, double footprint, int stages) {
+                       const Workload& workload, const Layout& layout, double footprint,
+                       int stages) {
   if (is_measured_step(model, software, prices.cluster().device)) {
     return measured_pieces(model, prices, workload, layout, footprint, stages);
   }

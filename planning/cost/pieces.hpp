@@ -27,10 +27,11 @@ struct StepPieces {
   bool gradients_wait = false;
 };
 
-/// `footprint`: bytes that a rank works with in a step; `stages`: how many stages are at work, 0: all (measured
-/// machines only).
+/// `footprint`: bytes that a rank works with in a step; `stages`: how many stages are at work, 0:
+/// all (measured machines only).
 StepPieces step_pieces(const Model& model, const Software& software, const Prices& prices,
-                       const Workload& workload, const Layout& layout, double footprint, int stages = 0);
+                       const Workload& workload, const Layout& layout, double footprint,
+                       int stages = 0);
 
 /// What follows the passes, for `weights` parameters on a rank: gradients of zero, the agreement of the
 /// ranks, the optimizer, and the conversion of what travels in another type.

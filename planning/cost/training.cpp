@@ -1,9 +1,9 @@
 // A training step.
 //
 // Pipelines run one forward, one backward (1F1B; Narayanan et al. 2021, section 2.2): with m
-// micro-steps and p stages of v chunks the slowest stage works m times, and 1/v of a micro-step of each of the
-// others is lost in filling and draining. Data-parallel ranks add gradients beside the backward pass
-// as far as the software does so.
+// micro-steps and p stages of v chunks the slowest stage works m times, and 1/v of a micro-step of
+// each of the others is lost in filling and draining. Data-parallel ranks add gradients beside the
+// backward pass as far as the software does so.
 #include <algorithm>
 #include <cmath>
 #include <functional>
@@ -74,7 +74,8 @@ Tally average_of(const LayerPieces& dense, const LayerPieces& expert, double moe
 }
 
 // What a rank of each stage does in a micro-step.
-std::vector<Tally> tallies_of_stages(const StepPieces& pieces, const std::vector<Index>& layers, double moe) {
+std::vector<Tally> tallies_of_stages(const StepPieces& pieces, const std::vector<Index>& layers,
+                                     double moe) {
   Tally per_layer, again = average_of(pieces.dense, pieces.expert, moe, &LayerPieces::again);
   per_layer.add(average_of(pieces.dense, pieces.expert, moe, &LayerPieces::forward), 1);
   per_layer.add(average_of(pieces.dense, pieces.expert, moe, &LayerPieces::backward), 1);
@@ -102,18 +103,21 @@ struct Pipeline {
   std::size_t slowest = 0;
 };
 
-// All micro-steps of the slowest stage, and before and after them one in each of the others: a permutation
-// flow shop of alike jobs (Pinedo, Scheduling, 6.1). While the pipeline fills and drains fewer stages are at
-// work, which is quicker where they share anything.
+// All micro-steps of the slowest stage, and before and after them one in each of the others: a
+// permutation flow shop of alike jobs (Pinedo, Scheduling, 6.1). While the pipeline fills and
+// drains fewer stages are at work, which is quicker where they share anything.
 Pipeline pipeline_of(const Layout& layout, Index micro_steps,
                      const std::function<std::vector<Tally>(int)>& stages_at_work) {
   const int p = layout.pp;
-  std::map<int, Index> in_pace, in_others;  // by stages at work: micro-steps of the slowest, of the others
+  std::map<int, Index> in_pace,
+      in_others;  // by stages at work: micro-steps of the slowest, of the others
   Index left = p - 1;
   for (int stages = 1; stages <= p; ++stages) {
     // The pipeline fills and drains one by one, and between is as full as it gets.
     const Index full = std::min<Index>(p, micro_steps);
-    const Index slots = stages < full ? 2 : stages == full ? micro_steps + p - 1 - 2 * (full - 1) : 0;
+    const Index slots = stages < full    ? 2
+                        : stages == full ? micro_steps + p - 1 - 2 * (full - 1)
+                                         : 0;
     const Index others = std::min(slots, left);
     left -= others;
     if (others > 0) in_others[stages] = others;
@@ -137,7 +141,8 @@ Pipeline pipeline_of(const Layout& layout, Index micro_steps,
       out.idle += count * (pace - even);
     }
     if (const auto found = in_others.find(stages); found != in_others.end()) {
-      out.idle += static_cast<double>(found->second) * (p * even - pace) / (p - 1) / layout.interleave;
+      out.idle +=
+          static_cast<double>(found->second) * (p * even - pace) / (p - 1) / layout.interleave;
     }
     out.even = even;
     out.pace = pace;
@@ -145,16 +150,16 @@ Pipeline pipeline_of(const Layout& layout, Index micro_steps,
   return out;
 }
 
-// Gradients of a stage travel while those before it have their backward passes still before them; what the last
-// to end has not hidden so.
+// Gradients of a stage travel while those before it have their backward passes still before them;
+// what the last to end has not hidden so.
 GradientSum gradients_of_stages(const Model& model, const Prices& prices, const Workload& workload,
                                 const Layout& layout, const StepPieces& pieces,
                                 const std::vector<Index>& layers, double* hidden) {
   const Tally backward = tally(pieces.dense.backward), again = tally(pieces.dense.again);
   const double embedding = tally(pieces.begin_backward).total();
   const std::vector<LayerOp>& ops = pieces.dense.backward;
-  const std::vector<LayerOp> mlp(ops.begin(),
-                                 ops.begin() + static_cast<std::ptrdiff_t>(pieces.dense.mlp_backward));
+  const std::vector<LayerOp> mlp(
+      ops.begin(), ops.begin() + static_cast<std::ptrdiff_t>(pieces.dense.mlp_backward));
   GradientSum last;
   double before = 0;  // backward passes of the stages before
   for (std::size_t stage = 0; stage < layers.size(); ++stage) {
@@ -172,7 +177,8 @@ GradientSum gradients_of_stages(const Model& model, const Prices& prices, const 
       last = std::move(sum);
       *hidden = before;
     }
-    before += static_cast<double>(layers[stage]) * (backward.total() + again.total()) + pass.embedding_seconds;
+    before += static_cast<double>(layers[stage]) * (backward.total() + again.total()) +
+              pass.embedding_seconds;
   }
   *hidden = std::min(*hidden, last.seconds);
   return last;
@@ -217,7 +223,8 @@ void estimate_training(const Model& model, const Software& software, const Price
   const auto stages_at_work = [&](int stages) {
     if (!pieces.measured || stages == layout.pp) return all_at_work;
     return tallies_of_stages(
-        step_pieces(model, software, prices, workload, layout, out.memory.total(), stages), layers, moe);
+        step_pieces(model, software, prices, workload, layout, out.memory.total(), stages), layers,
+        moe);
   };
   const Pipeline pipe = pipeline_of(layout, static_cast<Index>(m), stages_at_work);
   Tally busy = pipe.busy;
@@ -318,8 +325,9 @@ void estimate_training(const Model& model, const Software& software, const Price
                                   again.total() * 1e3));
   out.steps.push_back(fmt::format(
       "  stage: {:.4g} ms a micro-step on average, the slowest {:.4g} ms", even * 1e3, pace * 1e3));
-  out.steps.push_back(fmt::format("  bubble: a micro-step of each of the {} other stages, and m x {:.4g} ms = {:.4g} ms",
-                                  layout.pp - 1, (pace - even) * 1e3, idle * 1e3));
+  out.steps.push_back(fmt::format(
+      "  bubble: a micro-step of each of the {} other stages, and m x {:.4g} ms = {:.4g} ms",
+      layout.pp - 1, (pace - even) * 1e3, idle * 1e3));
   out.steps.push_back(fmt::format("  between stages: {:.4g} ms", hops * 1e3));
   double waits = 0;
   for (const double each : unrested) waits += each;

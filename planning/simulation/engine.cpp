@@ -35,7 +35,8 @@ struct Event {
 constexpr std::int32_t goes_on = -1, between_stages = -2, sends_more = -3;
 
 constexpr double no_computation = -1;
-constexpr double most_cost = 0.95;  // of the time, that a computation stands still beside an exchange
+constexpr double most_cost =
+    0.95;  // of the time, that a computation stands still beside an exchange
 
 // What a rank does one after the other: its computation, or its background.
 struct Stream {
@@ -228,7 +229,8 @@ class Engine {
     return (1 - streams) * crowd_.products(some) / crowd_.products(all) +
            streams * crowd_.streams(some) / crowd_.streams(all);
   }
-  // A rank begins or ends to wait for another stage: what it does not use of memory and cores the others have.
+  // A rank begins or ends to wait for another stage: what it does not use of memory and cores the
+  // others have.
   void set_at_work(int more, double now) {
     if (!leaves_room_) return;
     at_work_ += more;

@@ -111,7 +111,9 @@ TEST_F(Fuzz, DeviceAndSoftwareProfiles) {
       [](const std::string& input) {
         const planning::Device device = planning::parse_device(input, "fuzz");
         EXPECT_GT(device.rate("fp4"), 0);
-        EXPECT_GT(planning::product_seconds(device, device.product_rate("fp4"), 100, 100, 100, 1, 1e5), 0);
+        EXPECT_GT(
+            planning::product_seconds(device, device.product_rate("fp4"), 100, 100, 100, 1, 1e5),
+            0);
       },
       damage_json);
   run(

@@ -189,7 +189,8 @@ TEST(Products, KeepTheRoofline) {
   }
   // Large squares reach nearly all of it.
   const Device a100 = find_device("a100-80gb");
-  const double big = product_seconds(a100, a100.product_rate("bf16"), 16384, 16384, 16384, 1, 3 * 2 * 16384.0 * 16384);
+  const double big = product_seconds(a100, a100.product_rate("bf16"), 16384, 16384, 16384, 1,
+                                     3 * 2 * 16384.0 * 16384);
   EXPECT_LT(2 * std::pow(16384.0, 3) / big / 312e12, a100.matrix_efficiency);
   EXPECT_GT(2 * std::pow(16384.0, 3) / big / 312e12, 0.95 * a100.matrix_efficiency);
 }

@@ -361,7 +361,8 @@ TEST(MeasuredStep, StagesThatWaitLeaveTheirCoresToTheOthers) {
       }
       const double played = simulate(model, software, shared, workload, layout, {}, 0).seconds;
       // Played, those count as at work that sum gradients while an earlier stage still goes back.
-      EXPECT_NEAR(with / played, 1, layout.dp > 1 ? 0.15 : 0.1) << layout.text() << ", " << micro_steps << " micro-steps";
+      EXPECT_NEAR(with / played, 1, layout.dp > 1 ? 0.15 : 0.1)
+          << layout.text() << ", " << micro_steps << " micro-steps";
     }
   }
 }

@@ -1,5 +1,5 @@
-// Law: only what the host has no device of is left out of Open MPI's search, and nothing that somebody has set
-// becomes another thing.
+// Law: only what the host has no device of is left out of Open MPI's search, and nothing that
+// somebody has set becomes another thing.
 #include "../../runtime/absent_networks.hpp"
 
 #include <gtest/gtest.h>

@@ -41,8 +41,8 @@ inline constexpr StreamKernel stream_kernels[] = {
 inline constexpr std::string_view cold_weights = "cold_weights";
 inline constexpr std::string_view cold_gradients = "cold_gradients";
 
-/// How many times as long products and long sums take while so many ranks are at work as with one, by ranks; and
-/// exchanges in pairs of ranks as with one pair, by ranks and bytes.
+/// How many times as long products and long sums take while so many ranks are at work as with one,
+/// by ranks; and exchanges in pairs of ranks as with one pair, by ranks and bytes.
 inline constexpr std::string_view crowd_products = "crowd_products";
 inline constexpr std::string_view crowd_streams = "crowd_streams";
 inline constexpr std::string_view crowd_exchanges = "crowd_exchanges";

@@ -45,7 +45,8 @@ struct Device {
   /// Share of the peak that products reach which are not written for its asynchronous instructions (Hopper's wgmma).
   /// Empty: all of it.
   std::optional<Figure> synchronous_share;
-  /// Inner extent of a product at which half of its time is ramping up, by type of product; under "" of all others.
+  /// Inner extent of a product at which half of its time is ramping up, by type of product; under
+  /// "" of all others.
   std::map<std::string, Figure> half_depth;
   Figure launch_seconds;  ///< until an operation begins, added to each
   /// What Shoal's kernels take on it, by kernel (docs/planning.md, "Against this machine"), measured
@@ -59,8 +60,9 @@ struct Device {
   /// FLOP/s of products in `type`, or in the next wider type that the device has: fp4, fp8, int8,
   /// bf16, fp32. `used`, if not null, gets the type taken. Throws UsageError if there is none.
   double rate(std::string_view type, std::string* used = nullptr) const;
-  /// Rate and half_depth of products in `type`, or in the next wider type that the device has. One that half_depth
-  /// does not name, nor "", has that of the next wider type named, or else of the first.
+  /// Rate and half_depth of products in `type`, or in the next wider type that the device has. One
+  /// that half_depth does not name, nor "", has that of the next wider type named, or else of the
+  /// first.
   ProductRate product_rate(std::string_view type) const;
 };
 
