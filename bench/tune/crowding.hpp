@@ -1,7 +1,6 @@
 // How much longer ranks take while others work, too, for a profile.
 #pragma once
 
-#include <array>
 #include <string>
 #include <vector>
 

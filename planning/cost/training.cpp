@@ -109,8 +109,8 @@ struct Pipeline {
 Pipeline pipeline_of(const Layout& layout, Index micro_steps,
                      const std::function<std::vector<Tally>(int)>& stages_at_work) {
   const int p = layout.pp;
-  std::map<int, Index> in_pace,
-      in_others;  // by stages at work: micro-steps of the slowest, of the others
+  // Micro-steps of the slowest stage, and of the others, by how many stages are at work.
+  std::map<int, Index> in_pace, in_others;
   Index left = p - 1;
   for (int stages = 1; stages <= p; ++stages) {
     // The pipeline fills and drains one by one, and between is as full as it gets.

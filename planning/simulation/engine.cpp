@@ -35,8 +35,8 @@ struct Event {
 constexpr std::int32_t goes_on = -1, between_stages = -2, sends_more = -3;
 
 constexpr double no_computation = -1;
-constexpr double most_cost =
-    0.95;  // of the time, that a computation stands still beside an exchange
+// Of the time, that a computation stands still beside an exchange.
+constexpr double most_cost = 0.95;
 
 // What a rank does one after the other: its computation, or its background.
 struct Stream {

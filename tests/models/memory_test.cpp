@@ -43,8 +43,8 @@ double memory_in_use() {
 void take_packing_room() {
   constexpr Index m = 2048, n = 4096, k = 512;
   Buffer<float> a(m * k), b(k * n), c(m * n);
-  kernels::gemm(kernels::Trans::no, kernels::Trans::no, m, n, k, 1.0f, a.data(), k, b.data(), n, 0.0f,
-                c.data(), n);
+  kernels::gemm(kernels::Trans::no, kernels::Trans::no, m, n, k, 1.0f, a.data(), k, b.data(), n,
+                0.0f, c.data(), n);
 }
 
 // First, since memory that an earlier run has left behind would be taken again unseen.

@@ -319,7 +319,6 @@ TEST(MeasuredStep, IsWhatTheSimulatorPlays) {
   }
 }
 
-// On a link that everything waits for a step is as long as its bytes.
 // Four ranks that share two cores: one or two at work go twice as fast as all.
 TEST(MeasuredStep, StagesThatWaitLeaveTheirCoresToTheOthers) {
   Cluster cluster = machine(1, 4);
@@ -390,6 +389,7 @@ TEST(MeasuredProfile, HasARampForEachTypeOrOneForAll) {
   EXPECT_GT(share("bf16", 4096), share("bf16", 512));
 }
 
+// On a link that everything waits for a step is as long as its bytes.
 TEST(MeasuredStep, HalvesWhatTravelsInBf16) {
   models::TrainOptions options = small_run();
   options.model = {512, 64, 12, 4, 512};
