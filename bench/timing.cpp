@@ -64,8 +64,8 @@ double lower_quartile(std::vector<double>& values) {
 }
 
 std::vector<double> interleaved_medians(const Communicator& comm,
-                                        std::span<const std::function<void()>> calls,
-                                        double budget, int fewest, int untimed) {
+                                        std::span<const std::function<void()>> calls, double budget,
+                                        int fewest, int untimed, double settled) {
   std::vector<double> estimate;
   for (const auto& call : calls) {
     call();
@@ -74,12 +74,17 @@ std::vector<double> interleaved_medians(const Communicator& comm,
   }
   slowest_rank(comm, estimate);
   again_where_short(comm, calls, estimate);
-  std::vector<int> times;
+  std::vector<int> times, before;
   double round = 0;
-  const double shortest = comm.on_one_node() ? shortest_repetition : shortest_between_nodes;
+  const double shortest =
+      std::max(comm.on_one_node() ? shortest_repetition : shortest_between_nodes, settled);
   for (const double seconds : estimate) {
-    times.push_back(static_cast<int>(std::clamp(shortest / std::max(seconds, 1e-9), 1.0, 200.0)));
-    round += seconds * (times.back() + untimed);
+    const auto calls_in = [&](double time) {
+      return static_cast<int>(std::clamp(time / std::max(seconds, 1e-9), 1.0, 200.0));
+    };
+    times.push_back(calls_in(shortest));
+    before.push_back(settled > 0 ? std::max(untimed, calls_in(settled)) : untimed);
+    round += seconds * (times.back() + before.back());
   }
   const auto repetitions = static_cast<std::size_t>(std::clamp(
       budget / std::max(round, 1e-9), static_cast<double>(fewest), double{most_repetitions}));
@@ -92,7 +97,7 @@ std::vector<double> interleaved_medians(const Communicator& comm,
     // link has saved up or owes) then falls on all others alike.
     for (std::size_t i = order.size(); i > 1; --i) std::swap(order[i - 1], order[shuffler() % i]);
     for (const std::size_t i : order) {
-      for (int before = 0; before < untimed; ++before) calls[i]();
+      for (int call = 0; call < before[i]; ++call) calls[i]();
       barrier(comm);
       measured[i * repetitions + repetition] = time_of(calls[i], times[i]);
       // Where ranks share cores, one that is through must not begin with something long while another

@@ -18,13 +18,15 @@ double lower_quartile(std::vector<double>& values);
 
 /// Median time, in seconds, of each call. The calls take turns, so that what disturbs the machine
 /// disturbs all alike. At each turn a call is made `untimed` times before it is timed, so that it
-/// finds the caches as a loop of its own kind leaves them and not as another call did (once is not enough
-/// where data is then in the third level that was not before); then the ranks meet at a barrier, and a
-/// repetition takes as long as it takes the slowest rank. Calls too short for the clock are
-/// repeated within a repetition. About `budget` seconds in all, but at least `fewest` repetitions of
-/// each. Collective.
+/// finds the caches as a loop of its own kind leaves them and not as another call did (once is not
+/// enough where data is then in the third level that was not before); then the ranks meet at a
+/// barrier, and a repetition takes as long as it takes the slowest rank. Calls too short for the
+/// clock are repeated within a repetition. About `budget` seconds in all, but at least `fewest`
+/// repetitions of each. With `settled` the untimed calls take at least so many seconds, and the
+/// timed ones as many: a link that lets a burst pass after a pause is then timed at the rate that
+/// it keeps. Collective.
 std::vector<double> interleaved_medians(const Communicator& comm,
-                                        std::span<const std::function<void()>> calls,
-                                        double budget, int fewest = 7, int untimed = 2);
+                                        std::span<const std::function<void()>> calls, double budget,
+                                        int fewest = 7, int untimed = 2, double settled = 0);
 
 }  // namespace shoal::bench
