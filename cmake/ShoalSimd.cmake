@@ -18,22 +18,45 @@ if(CMAKE_SYSTEM_PROCESSOR MATCHES "x86_64|AMD64|amd64")
     list(APPEND SHOAL_SIMD_VARIANTS avx512)
     set(SHOAL_SIMD_FLAGS_avx512 ${SHOAL_SIMD_FLAGS_avx2}
       -mavx512f -mavx512bw -mavx512dq -mavx512vl -mprefer-vector-width=512)
+    check_cxx_compiler_flag(-mavx512bf16 SHOAL_COMPILER_HAS_AVX512_BF16)
+    set(SHOAL_SIMD_FLAGS_avx512_bf16 ${SHOAL_SIMD_FLAGS_avx512} -mavx512bf16)
   endif()
 endif()
 
+# One source as one variant; what follows are other variants whose SHOAL_SIMD_VARIANT_ is defined, too.
+function(_shoal_simd_source target source variant)
+  get_filename_component(absolute ${source} ABSOLUTE)
+  get_filename_component(stem ${source} NAME_WE)
+  set(generated ${CMAKE_CURRENT_BINARY_DIR}/simd/${stem}.${variant}.cpp)
+  set(content "#define SHOAL_SIMD_VARIANT ${variant}\n")
+  foreach(name IN LISTS variant ARGN)
+    string(APPEND content "#define SHOAL_SIMD_VARIANT_${name} 1\n")
+  endforeach()
+  file(CONFIGURE OUTPUT ${generated} @ONLY CONTENT "${content}#include \"${absolute}\"\n")
+  # -O3 in every build type but Debug; errno and traps are not looked at, NaN and infinity are.
+  set_source_files_properties(${generated} PROPERTIES
+    OBJECT_DEPENDS ${absolute}
+    COMPILE_OPTIONS "${SHOAL_SIMD_FLAGS_${variant}};$<$<NOT:$<CONFIG:Debug>>:-O3>;-fopenmp-simd;-fno-math-errno;-fno-trapping-math;-Wno-psabi")
+  target_sources(${target} PRIVATE ${generated})
+endfunction()
+
+# shoal_target_avx512_bf16_sources(<target> <file.simd.cpp>...) compiles each file once, in namespace
+# avx512_bf16, for processors that multiply bf16 in AVX-512, and defines SHOAL_SIMD_HAS_AVX512_BF16;
+# nothing where the compiler cannot. Such a file may also include what the variant avx512 may.
+function(shoal_target_avx512_bf16_sources target)
+  if(NOT SHOAL_COMPILER_HAS_AVX512_BF16)
+    return()
+  endif()
+  foreach(source IN LISTS ARGN)
+    _shoal_simd_source(${target} ${source} avx512_bf16 avx512)
+  endforeach()
+  target_compile_definitions(${target} PRIVATE SHOAL_SIMD_HAS_AVX512_BF16=1)
+endfunction()
+
 function(shoal_target_simd_sources target)
   foreach(source IN LISTS ARGN)
-    get_filename_component(absolute ${source} ABSOLUTE)
-    get_filename_component(stem ${source} NAME_WE)
     foreach(variant IN LISTS SHOAL_SIMD_VARIANTS)
-      set(generated ${CMAKE_CURRENT_BINARY_DIR}/simd/${stem}.${variant}.cpp)
-      file(CONFIGURE OUTPUT ${generated} @ONLY CONTENT
-        "#define SHOAL_SIMD_VARIANT ${variant}\n#define SHOAL_SIMD_VARIANT_${variant} 1\n#include \"${absolute}\"\n")
-      # -O3 in every build type but Debug; errno and traps are not looked at, NaN and infinity are.
-      set_source_files_properties(${generated} PROPERTIES
-        OBJECT_DEPENDS ${absolute}
-        COMPILE_OPTIONS "${SHOAL_SIMD_FLAGS_${variant}};$<$<NOT:$<CONFIG:Debug>>:-O3>;-fopenmp-simd;-fno-math-errno;-fno-trapping-math;-Wno-psabi")
-      target_sources(${target} PRIVATE ${generated})
+      _shoal_simd_source(${target} ${source} ${variant})
     endforeach()
   endforeach()
   foreach(variant IN LISTS SHOAL_SIMD_VARIANTS)

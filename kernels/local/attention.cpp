@@ -11,13 +11,24 @@
 #include <shoal/runtime/signals_held.hpp>
 
 #include "attention_kernels.hpp"
+#include "gemm_check.hpp"
 #include "philox_stream.hpp"
 #include "scratch.hpp"
 
 namespace shoal::kernels {
 namespace {
 
-const AttentionKernels& kernels() { return SHOAL_SELECT_KERNELS(attention_kernels); }
+// Wherever gemm multiplies bf16 in hardware, so does this, if the processor does it in AVX-512.
+const AttentionKernels& kernels_for(const AttentionHead& head) {
+#if defined(SHOAL_SIMD_HAS_AVX512_BF16)
+  constexpr Index lanes = 16;
+  if (head.round_bf16 && head.head_dim % lanes == 0 && selected_isa() == Isa::avx512 &&
+      has_avx512_bf16() && multiplies_bf16()) {
+    return avx512_bf16::attention_kernels;
+  }
+#endif
+  return SHOAL_SELECT_KERNELS(attention_kernels);
+}
 
 void check(const AttentionShape& s) {
   const Index total = s.total_heads == 0 ? s.heads : s.total_heads;
@@ -108,7 +119,7 @@ void for_each_item(Index items, double flops, Index floats, const Work& work) {
 // share out, and then the strips of the keys that get something from these.
 void backward_by_strips(const AttentionHead& head, const AttentionGradients& gradients,
                         Index threads) {
-  const AttentionKernels& table = kernels();
+  const AttentionKernels& table = kernels_for(head);
   const Index all_blocks = (head.time + attention_block - 1) / attention_block;
   // Four strips a thread, for they differ in length.
   const Index blocks = std::min((threads * attention_strip * 4 + attention_block - 1) / attention_block,
@@ -158,7 +169,7 @@ void causal_attention_forward(const AttentionShape& shape, const float* qkv, flo
   check(shape);
   const Heads heads = describe(shape, qkv, dropout, precision);
   if (empty(shape)) return;
-  const AttentionKernels& table = kernels();
+  const AttentionKernels& table = kernels_for(heads.common);
   const Index count = shape.batch * shape.heads;
   const Index blocks = (shape.time + attention_block - 1) / attention_block;
   // Heads are divided into blocks of rows only where there are too few of them for the threads:
@@ -178,7 +189,7 @@ void causal_attention_backward(const AttentionShape& shape, const float* qkv, co
   check(shape);
   const Heads heads = describe(shape, qkv, dropout, precision);
   if (empty(shape)) return;
-  const AttentionKernels& table = kernels();
+  const AttentionKernels& table = kernels_for(heads.common);
   const Index width = shape.heads * shape.head_dim;
   const auto gradients_of = [&](Index item) {
     float* const dq = dqkv + heads.offset(item);

@@ -1,21 +1,7 @@
-#include "attention_kernels.hpp"
-#include "philox.hpp"
-#include "simd_math.hpp"
-#include "small_product.hpp"
+#include "attention_rows.hpp"
 
 namespace shoal::kernels::SHOAL_SIMD_VARIANT {
 namespace {
-
-// Query rows that share one length of causal prefix.
-constexpr Index strip = attention_strip;
-
-Index smaller(Index a, Index b) { return a < b ? a : b; }
-Index round_up(Index n) { return (n + panel_floats - 1) / panel_floats * panel_floats; }
-
-void round_row(Index n, float* x) {
-#pragma omp simd
-  for (Index i = 0; i < n; ++i) x[i] = as_float(bf16_bits(x[i]));
-}
 
 // Tokens begin … end of one head, densely.
 void gather(const AttentionHead& head, const float* x, Index row, Index begin, Index end,
@@ -40,32 +26,6 @@ void gather_transposed(const AttentionHead& head, const float* x, Index first, I
     if (head.round_bf16) round_row(panel_floats * head.head_dim, panels);
     panels += panel_floats * head.head_dim;
   }
-}
-
-// Probabilities of a row from its first `valid` scores; zeros up to `width`. Gives log Σ exp.
-float softmax_row(float* s, Index valid, Index width, float scale) {
-  float max = -infinity;
-#pragma omp simd reduction(max : max)
-  for (Index j = 0; j < valid; ++j) max = s[j] > max ? s[j] : max;
-  const float shift = max * scale;
-  float sum = 0;
-#pragma omp simd reduction(+ : sum)
-  for (Index j = 0; j < valid; ++j) {
-    const float e = exp_of(s[j] * scale - shift);
-    s[j] = e;
-    sum += e;
-  }
-  const float factor = 1.0f / sum;
-#pragma omp simd
-  for (Index j = 0; j < valid; ++j) s[j] *= factor;
-  for (Index j = valid; j < width; ++j) s[j] = 0.0f;
-  return shift + __builtin_logf(sum);
-}
-
-void drop_row(const AttentionHead& head, Index i, float* s) {
-  const std::uint64_t first =
-      head.first_element + static_cast<std::uint64_t>(i) * static_cast<std::uint64_t>(head.time);
-  dropout_range(head.stream, first, i + 1, head.threshold, head.keep_scale, s, s);
 }
 
 void forward(const AttentionHead& head, Index first_block, Index stride, float* out,
@@ -102,34 +62,6 @@ void forward(const AttentionHead& head, Index first_block, Index stride, float* 
       small_product(rows, dim, width, {s, score_row, 1}, {v, dim}, out + first * head.out_row,
                     head.out_row, false);
     }
-  }
-}
-
-// In place: scores become probabilities, products of dout and v become gradients of the scores.
-void gradient_row(const AttentionHead& head, Index i, Index width, float log_sum_exp, float dot_out,
-                  float* s, float* ds) {
-  const Index valid = i + 1;
-  if (head.drop) drop_row(head, i, ds);
-#pragma omp simd
-  for (Index j = 0; j < valid; ++j) {
-    const float p = exp_of(s[j] * head.scale - log_sum_exp);
-    s[j] = p;
-    ds[j] = p * (ds[j] - dot_out) * head.scale;
-  }
-  for (Index j = valid; j < width; ++j) {
-    s[j] = 0.0f;
-    ds[j] = 0.0f;
-  }
-  if (head.drop) drop_row(head, i, s);
-  if (head.round_bf16) {
-    round_row(width, s);
-    round_row(width, ds);
-  }
-}
-
-void scatter(const AttentionHead& head, Index begin, Index end, const float* dense, float* x) {
-  for (Index t = begin; t < end; ++t) {
-    for (Index d = 0; d < head.head_dim; ++d) x[t * head.row + d] = dense[t * head.head_dim + d];
   }
 }
 

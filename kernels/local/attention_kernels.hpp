@@ -77,4 +77,9 @@ struct AttentionKernels {
 
 SHOAL_DECLARE_KERNELS(AttentionKernels, attention_kernels)
 
+namespace avx512_bf16 {
+/// For heads whose head_dim is a multiple of 16, where operands are rounded to bf16.
+extern const AttentionKernels attention_kernels;
+}  // namespace avx512_bf16
+
 }  // namespace shoal::kernels

@@ -142,9 +142,8 @@ template <class Copy, class From, class ConvertRow, class Product>
 void gemm_converted(Trans ta, Trans tb, Index m, Index n, Index k, const From* a, Index lda,
                     const From* b, Index ldb, float beta, float* c, Index ldc,
                     ConvertRow convert_row, const Product& product) {
-  constexpr Index panel_elements = Index{1} << 22;
-  const auto panel = [](Index elements_a_step) {
-    return std::max<Index>(64, panel_elements / std::max<Index>(1, elements_a_step) / 64 * 64);
+  const auto panel = [](Index elements_a_step, Index elements = Index{1} << 22) {
+    return std::max<Index>(64, elements / std::max<Index>(1, elements_a_step) / 64 * 64);
   };
   const auto copy = [&](int which, Trans t, Index r, Index c_, const From* x, Index ld) {
     const auto [rows, cols] = stored(t, r, c_);
@@ -174,7 +173,9 @@ void gemm_converted(Trans ta, Trans tb, Index m, Index n, Index k, const From* a
       product({count, n, k}, x, ld_of(ta, count, k), y, ld_of(tb, k, n), beta, c + begin * ldc);
     }
   } else {
-    const Index longest = panel(k);
+    // Logits of GPT-2, 1024 x 25152 of 768, on one core of an EPYC (Zen 5): 317 GFLOP/s in pieces of
+    // 2^22 elements, 371 in pieces of half of that.
+    const Index longest = panel(k, Index{1} << 21);
     const Copy* x = copy(0, ta, m, k, a, lda);
     for (Index begin = 0; begin < n; begin += longest) {
       const Index count = std::min(longest, n - begin);
@@ -281,6 +282,8 @@ void gemm_bf16(Trans ta, Trans tb, Index m, Index n, Index k, const bfloat16* a,
       [&](const Extents& e, const float* x, Index ldx, const float* y, Index ldy, float part_beta,
           float* z) { gemm_fp32(ta, tb, e.m, e.n, e.k, 1.0f, x, ldx, y, ldy, part_beta, z, ldc); });
 }
+
+bool multiplies_bf16() { return bf16_backend() == Bf16Backend::onednn; }
 
 std::string gemm_backend(Precision precision) {
   std::string fp32;

@@ -8,4 +8,7 @@ namespace shoal::kernels {
 void check_gemm(const char* operation, Trans ta, Trans tb, Index m, Index n, Index k, Index lda,
                 Index ldb, Index ldc);
 
+/// True where gemm has bf16 operands multiplied in hardware, not as rounded floats.
+bool multiplies_bf16();
+
 }  // namespace shoal::kernels

@@ -2,7 +2,9 @@
 
 #include <algorithm>
 #include <array>
+#include <cmath>
 
+#include <shoal/kernels/local/convert.hpp>
 #include <shoal/runtime/error.hpp>
 
 #include "reference.hpp"
@@ -114,6 +116,91 @@ TEST_P(Attention, ForwardAgreesWithFp64) {
     // Each of q, k, v and p is off by 2^-9 at most, relatively; scores are up to 4·√head_dim.
     const Result bf16 = run(s, qkv, dout, dropout, Precision::bf16);
     expect_near(bf16.out, expected, 0.03 * std::sqrt(static_cast<double>(s.head_dim)));
+  }
+}
+
+// Operands that are bf16 from the start lose nothing, so that only the probabilities and the
+// gradients of the scores are rounded: each by 2^-9 relatively, 2^-8 with what follows from it.
+TEST_P(Attention, Bf16RoundsNothingButItsOperands) {
+  auto random = testing::generator();
+  const AttentionShape s = shape();
+  const Index width = s.heads * s.head_dim, row = 3 * width;
+  const auto of_bf16 = [](std::vector<float> x) {
+    std::vector<bfloat16> rounded(x.size());
+    convert(static_cast<Index>(x.size()), x.data(), rounded.data());
+    convert(static_cast<Index>(x.size()), rounded.data(), x.data());
+    return x;
+  };
+  const auto qkv = of_bf16(testing::uniform<float>(random, s.batch * s.time * row, -1, 1));
+  const auto dout = of_bf16(testing::uniform<float>(random, s.batch * s.time * width, -1, 1));
+  const double off = std::ldexp(1.0, -8);
+  for (const Dropout& dropout : {Dropout{}, dropped}) {
+    const Doubles mask = mask_of(s, dropout);
+    const Result r = run(s, qkv, dout, dropout, Precision::bf16);
+    Doubles out(r.out.size()), out_off(out), gradient(r.dqkv.size()), gradient_off(gradient);
+    Doubles p(static_cast<std::size_t>(s.time)), dp(p);
+    for (Index b = 0; b < s.batch; ++b) {
+      for (Index h = 0; h < s.heads; ++h) {
+        const auto at = [&](Index t, Index which, Index d) {
+          return static_cast<std::size_t>((b * s.time + t) * row + which * width + h * s.head_dim + d);
+        };
+        const auto out_at = [&](Index t, Index d) {
+          return static_cast<std::size_t>((b * s.time + t) * width + h * s.head_dim + d);
+        };
+        const auto value = [&](Index t, Index which, Index d) {
+          return static_cast<double>(qkv[at(t, which, d)]);
+        };
+        const double scale = 1 / std::sqrt(static_cast<double>(s.head_dim));
+        for (Index i = 0; i < s.time; ++i) {
+          double sum = 0;
+          for (Index j = 0; j <= i; ++j) {
+            double score = 0;
+            for (Index d = 0; d < s.head_dim; ++d) score += value(i, 0, d) * value(j, 1, d);
+            sum += p[static_cast<std::size_t>(j)] = std::exp(score * scale);
+          }
+          double dot = 0, dot_off = 0;
+          for (Index j = 0; j <= i; ++j) {
+            double& mine = p[static_cast<std::size_t>(j)];
+            mine /= sum;
+            const double kept =
+                mine *
+                mask[static_cast<std::size_t>(((b * s.heads + h) * s.time + i) * s.time + j)];
+            double& dmine = dp[static_cast<std::size_t>(j)];
+            dmine = 0;
+            for (Index d = 0; d < s.head_dim; ++d) {
+              const double v = value(j, 2, d), g = static_cast<double>(dout[out_at(i, d)]);
+              out[out_at(i, d)] += kept * v;
+              out_off[out_at(i, d)] += off * kept * std::abs(v);
+              gradient[at(j, 2, d)] += kept * g;
+              gradient_off[at(j, 2, d)] += off * kept * std::abs(g);
+              dmine += g * v;
+              dot += kept * v * g;
+              dot_off += off * kept * std::abs(v * g);
+            }
+            dmine *= mine > 0 ? kept / mine : 0;
+          }
+          for (Index j = 0; j <= i; ++j) {
+            const double mine = p[static_cast<std::size_t>(j)] * scale;
+            const double ds = mine * (dp[static_cast<std::size_t>(j)] - dot);
+            const double ds_off = off * std::abs(ds) + mine * dot_off;
+            for (Index d = 0; d < s.head_dim; ++d) {
+              gradient[at(i, 0, d)] += ds * value(j, 1, d);
+              gradient_off[at(i, 0, d)] += ds_off * std::abs(value(j, 1, d));
+              gradient[at(j, 1, d)] += ds * value(i, 0, d);
+              gradient_off[at(j, 1, d)] += ds_off * std::abs(value(i, 0, d));
+            }
+          }
+        }
+      }
+    }
+    // And the sums in fp32, of terms below 4.
+    const double summed = epsilon32 * 8 * static_cast<double>(s.time + s.head_dim);
+    for (std::size_t i = 0; i < out.size(); ++i) {
+      ASSERT_NEAR(static_cast<double>(r.out[i]), out[i], out_off[i] + summed) << i;
+    }
+    for (std::size_t i = 0; i < gradient.size(); ++i) {
+      ASSERT_NEAR(static_cast<double>(r.dqkv[i]), gradient[i], gradient_off[i] + summed) << i;
+    }
   }
 }
 
