@@ -63,6 +63,13 @@ double lower_quartile(std::vector<double>& values) {
   return *at;
 }
 
+double middle_mean(std::vector<double> values) {
+  std::sort(values.begin(), values.end());
+  const auto cut = static_cast<std::ptrdiff_t>(values.size() / 4);
+  return std::accumulate(values.begin() + cut, values.end() - cut, 0.0) /
+         static_cast<double>(values.size() - 2 * static_cast<std::size_t>(cut));
+}
+
 std::vector<double> interleaved_medians(const Communicator& comm,
                                         std::span<const std::function<void()>> calls, double budget,
                                         int fewest, int untimed, double settled) {

@@ -16,6 +16,10 @@ double median(std::vector<double> values);
 /// only adds, disturbs up to three of four. `values` is put into another order; it must not be empty.
 double lower_quartile(std::vector<double>& values);
 
+/// The mean of the middle half. Where calls take one of two times, by chance, a median is the one or the other as
+/// the chance falls; this moves with how often each came. `values` must not be empty.
+double middle_mean(std::vector<double> values);
+
 /// Median time, in seconds, of each call. The calls take turns, so that what disturbs the machine
 /// disturbs all alike. At each turn a call is made `untimed` times before it is timed, so that it
 /// finds the caches as a loop of its own kind leaves them and not as another call did (once is not

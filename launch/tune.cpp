@@ -10,6 +10,7 @@
 #include <fmt/format.h>
 #include <shoal/bench/bench.hpp>
 #include <shoal/collectives/broadcast.hpp>
+#include <shoal/planning/kernels.hpp>
 #include <shoal/runtime/error.hpp>
 #include <shoal/runtime/tuning_file.hpp>
 
@@ -199,10 +200,12 @@ class TuneCommand : public Command {
     }
     print_row("memory", fmt::format("{:.1f} GB/s a rank, all at once",
                                     device.memory_bandwidth.value * 1e-9), 20);
-    if (device.crowded_products) {
+    const auto products = device.measured.find(std::string(planning::crowd_products));
+    const auto streams = device.measured.find(std::string(planning::crowd_streams));
+    if (products != device.measured.end() && streams != device.measured.end()) {
       print_row("a rank alone",
                 fmt::format("products take 1/{:.2f} of the time, streams 1/{:.2f}",
-                            device.crowded_products->value, device.crowded_streams->value),
+                            products->second.values.back(), streams->second.values.back()),
                 20);
     }
     for (const planning::Level& level : cluster.levels) {

@@ -83,7 +83,7 @@ void settle(PlanCheck::Row& row, const std::vector<CheckTry>& tries) {
   }
   std::sort(alike.begin(), alike.end(),
             [](const CheckTry& a, const CheckTry& b) { return a.seconds < b.seconds; });
-  const CheckTry& middle = alike[alike.size() / 2];
+  const CheckTry& middle = alike[(alike.size() - 1) / 2];  // of an even number the shorter: other work only adds
   row.measured = middle.seconds;
   row.apart = middle.apart;
   row.tries = static_cast<int>(alike.size());
@@ -129,16 +129,24 @@ PlanCheck check_plan(const Communicator& world, const PlanCheckOptions& options)
   probe.take();
   CheckTurn turn;
   const CheckContext context{world, options.cluster, prices, options, check.rows, probe, turn};
-  // As the profile's kernels: three turns over all of them, so that what happens to the machine for some seconds is in
-  // one try of a row, not in all. A step is long enough to be measured once.
-  constexpr int turns = 3;
-  for (int i = 0; options.parts && i < turns; ++i) {
-    turn.next = 0;
-    turn.last = i + 1 == turns;
-    check_collectives(context);
-    check_layers(context);
+  // As the profile's kernels: turns over all of them, so that what happens to the machine for some seconds is in
+  // one try of a row, not in all. Steps, whose tries are many calls long and begin with all memory anew, have one less.
+  const auto in_turns = [&](int turns, const auto& measure_all) {
+    const std::size_t first = check.rows.size();
+    for (int i = 0; i < turns; ++i) {
+      turn.next = first;
+      turn.last = i + 1 == turns;
+      measure_all();
+    }
+  };
+  constexpr int turns_of_parts = 3, turns_of_steps = 2;
+  if (options.parts) {
+    in_turns(turns_of_parts, [&] {
+      check_collectives(context);
+      check_layers(context);
+    });
   }
-  check_steps(context, check.choices);
+  in_turns(turns_of_steps, [&] { check_steps(context, check.choices); });
   check.all = summary_of(check.rows, true);
   check.alike = summary_of(check.rows, false);
   return check;

@@ -30,7 +30,7 @@ struct CheckTurn {
   std::vector<std::vector<CheckTry>> of_rows = {};  ///< tries of each row
 };
 
-/// Sets what was measured: the middle of the tries in the profile's condition; without any, the try nearest to it.
+/// Sets what was measured: the middle of the tries in the profile's condition, of an even number the shorter; without any, the try nearest to it.
 void settle(PlanCheck::Row& row, const std::vector<CheckTry>& tries);
 
 /// What the parts work with.
@@ -58,7 +58,7 @@ struct CheckContext {
 void check_collectives(const CheckContext& context);
 /// Products, and layers divided over all ranks, forward and backward.
 void check_layers(const CheckContext& context);
-/// Training steps on every mesh.
+/// Training steps on every mesh; in the last turn also which is the quickest.
 void check_steps(const CheckContext& context, std::vector<PlanCheck::Choice>& choices);
 
 }  // namespace shoal::bench

@@ -25,6 +25,7 @@ using planning::Form;
 using planning::Group;
 
 constexpr double part_budget = 0.1;  // seconds for one try of a figure
+constexpr double links_budget = 0.2;  // of a collective between nodes: each call after a pause
 
 struct CollectiveCase {
   Operation operation;
@@ -59,7 +60,8 @@ void check_collective(const CheckContext& context, const Communicator& group,
               fmt::format("{} of {} over {} ranks", name_of(of.operation), size_text(of.bytes),
                           group.size()),
               was_measured(context.cluster, of.operation, of.bytes), Hangs::on_streams_and_meetings,
-              [&] { return collective.time(part_budget); }, predicted);
+              [&] { return collective.time(group.on_one_node() ? part_budget : links_budget); },
+              predicted);
 }
 
 // A product on every rank.

@@ -103,13 +103,6 @@ void CrowdRates::put(planning::Device& device) const {
   std::vector<double> bytes(std::begin(exchanged_bytes), std::end(exchanged_bytes));
   put_table(planning::crowd_exchanges,
             relative({in_pairs_, bytes}, exchanges_, bytes.size(), source));
-  const auto last = [&](std::string_view name) {
-    return device.measured.at(std::string(name)).values.back();
-  };
-  device.crowded_products =
-      planning::Figure{last(planning::crowd_products), 'A', source + ": a product of 256"};
-  device.crowded_streams =
-      planning::Figure{last(planning::crowd_streams), 'A', source + ": a sum of 2^19 numbers"};
 }
 
 }  // namespace shoal::bench

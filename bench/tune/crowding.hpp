@@ -19,7 +19,7 @@ class CrowdRates {
  public:
   CrowdRates(const Sampler& sampler, const LinkOptions& options);
   void pass();
-  /// Adds its tables to those of the device, and what they say of all ranks as figures.
+  /// Adds its tables to those of the device.
   void put(planning::Device& device) const;
 
  private:

@@ -90,7 +90,7 @@ double FreshCollective::time(double budget, int fewest) {
   for (int i = 0; i < count; ++i) times.push_back(once());
   all_reduce(comm_, times.data(), times.data(), static_cast<Index>(times.size()), DType::f64,
              ReduceOp::max);
-  return comm_.on_one_node() ? lower_quartile(times) : median(times);
+  return comm_.on_one_node() ? lower_quartile(times) : middle_mean(times);
 }
 
 }  // namespace shoal::bench

@@ -18,8 +18,8 @@ class FreshCollective {
   /// `bytes`: of the longer of input and output, rounded down to equal blocks, one element at least.
   FreshCollective(const Communicator& comm, Operation operation, Bytes bytes);
   Bytes bytes() const noexcept { return static_cast<Bytes>(each_) * comm_.size() * sizeof(float); }
-  /// Seconds of the slowest rank, the lower quartile of several calls (between nodes the median,
-  /// since there waiting is part of it): each rank writes its input, all meet, and then call;
+  /// Seconds of the slowest rank, the lower quartile of several calls (between nodes the mean
+  /// of the middle half, since there waiting is part of it): each rank writes its input, all meet, and then call;
   /// between nodes after a pause. So often as takes about `budget` seconds, `fewest` times at
   /// least. Collective.
   double time(double budget, int fewest = 5);

@@ -204,7 +204,8 @@ void LinkRates::pass_messages() {
 
 void LinkRates::pass_collective(Group& group, Operation operation) {
   const Communicator& world = sampler_.world();
-  const double figure_seconds = options_.quick ? 0.01 : 0.15 / rate_passes;
+  // A round begins with a pause of a fiftieth of a second: ten rounds of what is short.
+  const double figure_seconds = options_.quick ? 0.01 : 0.6 / rate_passes;
   std::vector<std::vector<double>>& times = group.times[operation];
   times.resize(sizes_.size());
   for (std::size_t i = 0; i < sizes_.size(); ++i) {

@@ -18,17 +18,16 @@ class Crowd {
   /// Of an exchange at that level of the cluster; pairs were measured at the innermost.
   double exchanges(double at_work, double bytes, int level) const;
   /// True if any of them is not 1.
-  bool matters() const noexcept { return matters_; }
+  bool matters() const noexcept {
+    return products_ != nullptr || streams_ != nullptr || exchanges_ != nullptr;
+  }
 
  private:
-  double of(const Table* table, const std::optional<Figure>& crowded, double at_work) const;
+  static double of(const Table* table, double at_work);
 
   const Table* products_ = nullptr;
   const Table* streams_ = nullptr;
   const Table* exchanges_ = nullptr;
-  std::optional<Figure> crowded_products_, crowded_streams_;
-  int node_ = 1;
-  bool matters_ = false;
 };
 
 }  // namespace shoal::planning

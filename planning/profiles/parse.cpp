@@ -167,8 +167,6 @@ Device device_from(const ProfileJson& json, const std::string& where) {
   device.half_depth = parse_half_depth(fields, where);
   device.launch_seconds = fields.figure("launch_seconds", 0, 1);
   device.measured = parse_tables(fields, where, axes_of_kernel);
-  device.crowded_products = fields.figure_if("crowded_products", 0.1, 1e3);
-  device.crowded_streams = fields.figure_if("crowded_streams", 0.1, 1e3);
   device.watts = fields.figure_if("watts", 0, 1e9);
   device.dollars = fields.figure_if("dollars", 0, 1e12);
   fields.finish();

@@ -41,8 +41,6 @@ ProfileJson json_of_device(const Device& device) {
   }
   json["launch_seconds"] = json_of_figure(device.launch_seconds);
   put(json, "synchronous_share", device.synchronous_share);
-  put(json, "crowded_products", device.crowded_products);
-  put(json, "crowded_streams", device.crowded_streams);
   put(json, "watts", device.watts);
   put(json, "dollars", device.dollars);
   put(json, device.measured);

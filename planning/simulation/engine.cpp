@@ -1,8 +1,4 @@
 // Events in the order of time: a rank goes on, or a message has come.
-//
-// A message leaves when its sender and its link are free, is as long on the link as its bytes take,
-// and arrives a latency later, or when the receiver's link has taken in what came before. Links
-// carry both ways at once, or one after the other where the profile says so.
 #include <algorithm>
 #include <cmath>
 #include <deque>
@@ -13,7 +9,8 @@
 #include <shoal/planning/simulate.hpp>
 #include <shoal/runtime/error.hpp>
 
-#include "cost/crowd.hpp"
+#include "simulation/links.hpp"
+#include "simulation/pace.hpp"
 #include "simulation/phases.hpp"
 #include "simulation/program.hpp"
 
@@ -35,8 +32,6 @@ struct Event {
 constexpr std::int32_t goes_on = -1, between_stages = -2, sends_more = -3;
 
 constexpr double no_computation = -1;
-// Of the time, that a computation stands still beside an exchange.
-constexpr double most_cost = 0.95;
 
 // What a rank does one after the other: its computation, or its background.
 struct Stream {
@@ -67,8 +62,7 @@ class Engine {
  public:
   Engine(const Model& model, const Software& software, const Prices& prices,
          const Workload& workload, const Layout& layout, const Disturbance& disturbance, int traced)
-      : prices_(prices),
-        cluster_(prices.cluster()),
+      : cluster_(prices.cluster()),
         layout_(layout),
         phases_(prices),
         programs_(make_programs(model, software, prices, workload, layout)),
@@ -78,25 +72,13 @@ class Engine {
         slow_(static_cast<std::size_t>(ranks_), 1),
         jitter_(disturbance.jitter),
         random_(disturbance.seed),
-        crowd_(cluster_),
-        leaves_room_(layout.pp > 1 && crowd_.matters()),
-        at_work_(layout.ranks()) {
+        pace_(software, cluster_, layout),
+        links_(cluster_, ranks_, burst_at_start(model, software, prices, workload, layout)) {
     for (const Program& program : programs_) {
       auto& list = of_actions_.emplace_back();
       for (const Action& action : program) {
         list.push_back(phases_of(action));
       }
-    }
-    const std::vector<double> bursts = burst_at_start(model, software, prices, workload, layout);
-    for (const Level& level : cluster_.levels) {
-      Links& links = links_.emplace_back();
-      links.credit.assign(static_cast<std::size_t>(ranks_), bursts[links_.size() - 1]);
-      links.gained.assign(static_cast<std::size_t>(ranks_), 0);
-      links.seconds_per_byte = 1 / (level.bandwidth * level.efficiency);
-      const auto count = static_cast<std::size_t>((ranks_ + level.shared_by - 1) / level.shared_by);
-      links.out.assign(count, 0);
-      links.in.assign(level.full_duplex ? count : 0, 0);
-      links.slow.assign(count, 1);
     }
     const auto check = [&](const std::pair<int, double>& each, const char* what) {
       if (each.first < 0 || each.first >= ranks_ || !(each.second >= 1 && each.second <= 1e6)) {
@@ -113,9 +95,7 @@ class Engine {
     }
     for (const auto& each : disturbance.slow_links) {
       check(each, "slow link");
-      for (std::size_t i = 0; i < links_.size(); ++i) {
-        links_[i].slow[link_of(each.first, i)] = each.second;
-      }
+      links_.slow_down(each.first, each.second);
     }
   }
 
@@ -157,13 +137,6 @@ class Engine {
   }
 
  private:
-  struct Links {
-    double seconds_per_byte = 0;
-    std::vector<double> out, in, slow;  // until when each is taken; how many times as long it takes
-    // By rank, as it sees its link: what it lets pass at once, and until when that was reckoned.
-    std::vector<double> credit, gained;
-  };
-
   Stream& at(int stream) { return streams_[static_cast<std::size_t>(stream)]; }
   bool is_background(int stream) const { return stream >= ranks_; }
   int rank_of(int stream) const { return stream % ranks_; }
@@ -171,9 +144,6 @@ class Engine {
     return static_cast<std::size_t>(rank / (layout_.dp * layout_.tp));
   }
   const Program& program_of(int rank) const { return programs_[stage_of(rank)]; }
-  std::size_t link_of(int rank, std::size_t level) const {
-    return static_cast<std::size_t>(rank / cluster_.levels[level].shared_by);
-  }
   static int member(int rank, Group group) { return rank / group.stride % group.size; }
 
   std::vector<Phase> phases_of(const Action& action) {
@@ -219,32 +189,22 @@ class Engine {
   }
   double speed_of(int stream) {
     const int rank = rank_of(stream);
-    const double alone = is_background(stream) ? 1 : 1 / crowd_factor(at(stream).streams);
-    return alone * speed_beside(stream, rank);
-  }
-  // How long a computation takes of what it would take while all ranks are at work.
-  double crowd_factor(double streams) const {
-    if (!leaves_room_ || streams < 0) return 1;
-    const double some = at_work_, all = ranks_;
-    return (1 - streams) * crowd_.products(some) / crowd_.products(all) +
-           streams * crowd_.streams(some) / crowd_.streams(all);
+    const Level* const exchange = exchange_beside(rank);
+    if (!is_background(stream)) {
+      const double streams = at(stream).streams;
+      return streams == no_computation ? pace_.of_waiting(exchange)
+                                       : pace_.of_computation(streams, exchange);
+    }
+    const Stream& main = at(rank);
+    const bool computes = !main.waits && main.next < program_of(rank).size();
+    return exchange == nullptr ? 1 : pace_.of_exchange(*exchange, computes);
   }
   // A rank begins or ends to wait for another stage: what it does not use of memory and cores the
   // others have.
   void set_at_work(int more, double now) {
-    if (!leaves_room_) return;
-    at_work_ += more;
+    if (!pace_.leaves_room()) return;
+    pace_.change_at_work(more);
     for (int rank = 0; rank < ranks_; ++rank) change_speed(rank, now);
-  }
-  double speed_beside(int stream, int rank) {
-    const Level* const level = exchange_beside(rank);
-    if (level == nullptr) return 1;
-    if (!is_background(stream)) {
-      return level->beside_cost ? 1 - std::min(level->beside_cost->value, most_cost) : 1;
-    }
-    const Stream& main = at(rank);
-    const bool computes = !main.waits && main.next < program_of(rank).size();
-    return computes && level->beside_slowdown ? 1 / level->beside_slowdown->value : 1;
   }
   // The outermost level that the rank's background is busy with; null if it has nothing to do.
   const Level* exchange_beside(int rank) {
@@ -434,7 +394,8 @@ class Engine {
   // Seconds until the next round can begin.
   double finish_round(int stream, const Phase& phase, double now) {
     Stream& s = at(stream);
-    double wait = meeting_seconds(rank_of(stream), phase, now);
+    double wait = links_.meeting_seconds(
+        rank_of(stream), phase, pace_.exchange_seconds(phase.meet_seconds, phase.bytes, phase.level), now);
     if (phase.table) {
       const MessageRound& round = phase.table->round(member(rank_of(stream), phase.group), s.round);
       wait = phase.gamma * std::min(static_cast<double>(round.combined), phase.combines_at_most);
@@ -442,27 +403,6 @@ class Engine {
     s.in_round = false;
     ++s.round;
     return wait;
-  }
-
-  // A link that has rested lets some bytes pass at once, and gains them again at its rate (a token bucket).
-  double meeting_seconds(int rank, const Phase& phase, double now) {
-    const auto at_level = static_cast<std::size_t>(phase.level);
-    const Level& level = cluster_.levels[at_level];
-    double meeting = phase.meet_seconds;
-    if (leaves_room_) {
-      meeting *= crowd_.exchanges(at_work_, phase.bytes, phase.level) /
-                 crowd_.exchanges(ranks_, phase.bytes, phase.level);
-    }
-    if (!level.burst_bytes || !(phase.link_bytes > 0)) return meeting;
-    Links& links = links_[at_level];
-    double& credit = links.credit[static_cast<std::size_t>(rank)];
-    double& gained = links.gained[static_cast<std::size_t>(rank)];
-    const double rate = level.bandwidth * level.efficiency;
-    credit = std::min(credit + rate * (now - gained), level.burst_bytes->value);
-    gained = now;
-    const double beyond = phase.link_bytes - credit;
-    credit -= phase.link_bytes;
-    return beyond > 0 ? std::max(meeting, level.latency + beyond / rate) : meeting;
   }
 
   void came(const Event& event) {
@@ -494,25 +434,6 @@ class Engine {
     leave_round(stream, now);
   }
 
-  // Puts a message on the wire; until when its link is taken, and when it is there.
-  std::pair<double, double> transmit(int from, int to, std::size_t level, double bytes,
-                                     double ready) {
-    Links& links = links_[level];
-    const std::size_t a = link_of(from, level), b = link_of(to, level);
-    const double out_time = bytes * links.seconds_per_byte * links.slow[a];
-    const double in_time = bytes * links.seconds_per_byte * links.slow[b];
-    const double latency = cluster_.levels[level].latency;
-    ++out_.messages;
-    double& out = links.out[a];
-    const double begin = std::max(ready, out);
-    out = begin + out_time;
-    if (a == b) return {out, out + latency};  // through the link and back
-    double& in = links.in.empty() ? links.out[b] : links.in[b];
-    const double head = std::max(begin + latency, in);
-    in = std::max(head + in_time, out + latency);
-    return {out, in};
-  }
-
   // One message of the round; the next follows when this one is on its way, so that links are taken
   // in the order of time. Until when the sender's link is taken.
   double send_next(int stream, const Phase& phase, double now) {
@@ -524,8 +445,9 @@ class Engine {
     const MessageTo& message = round.sends[s.sent++];
     const int first = rank - me * phase.group.stride;
     const int to = first + phase.table->peer(me, message.peer) * phase.group.stride;
-    const auto [gone, there] = transmit(rank, to, static_cast<std::size_t>(phase.level),
-                                        static_cast<double>(message.bytes), now);
+    ++out_.messages;
+    const auto [gone, there] = links_.transmit(rank, to, static_cast<std::size_t>(phase.level),
+                                               static_cast<double>(message.bytes), now);
     push(there, is_background(stream) ? to + ranks_ : to, s.phases_done,
          static_cast<std::int32_t>(s.round));
     if (s.sent < round.sends.size()) {
@@ -548,11 +470,9 @@ class Engine {
   }
 
   double send_to_stage(int from, int to, double bytes, double ready, bool rows) {
-    std::size_t level = 0;
-    const int distance = std::abs(to - from);
-    while (level + 1 < cluster_.levels.size() && distance >= cluster_.levels[level].devices)
-      ++level;
-    const auto [gone, there] = transmit(from, to, level, bytes, ready);
+    ++out_.messages;
+    const auto [gone, there] =
+        links_.transmit(from, to, links_.level_between(from, to), bytes, ready);
     push(there, to, between_stages, rows ? 2 : to > from ? 1 : -1);
     return gone;
   }
@@ -563,7 +483,6 @@ class Engine {
     return seconds;
   }
 
-  const Prices& prices_;
   const Cluster& cluster_;
   const Layout layout_;
   Phases phases_;
@@ -571,7 +490,6 @@ class Engine {
   const int ranks_, traced_;
   std::vector<std::vector<std::vector<Phase>>> of_actions_;  // by stage and action
   std::vector<Stream> streams_;  // of the ranks, then of their backgrounds
-  std::vector<Links> links_;     // by level
   std::vector<double> slow_;
   const double jitter_;
   std::mt19937_64 random_;
@@ -579,9 +497,8 @@ class Engine {
   std::priority_queue<Event, std::vector<Event>, std::greater<>> events_;
   std::uint64_t order_ = 0;
   std::vector<int> pending_;  // streams that another has set going
-  const Crowd crowd_;
-  const bool leaves_room_;  // ranks that wait for another stage, to the others
-  int at_work_;             // ranks that do not
+  Pace pace_;
+  SimulatedLinks links_;
   Simulated out_;
 };
 

@@ -21,6 +21,11 @@ TEST(PlanCheck, TakesTheMiddleOfTheTriesInTheProfilesCondition) {
   EXPECT_FALSE(row.otherwise);
 }
 
+TEST(PlanCheck, OfAnEvenNumberTakesTheShorterOfTheMiddle) {
+  EXPECT_EQ(settled({{9, 1, 0}, {5, 1, 0}}).measured, 5);
+  EXPECT_EQ(settled({{9, 1, 0}, {5, 1, 0}, {6, 1, 0}, {7, 1, 0}}).measured, 6);
+}
+
 TEST(PlanCheck, TakesTheTryNearestToItIfNoneWasInIt) {
   const PlanCheck::Row row = settled({{5, 3.0, 9}, {7, 1.5, 1.5}, {1, 2.0, 4}});
   EXPECT_EQ(row.measured, 7);

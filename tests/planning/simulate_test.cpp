@@ -215,6 +215,24 @@ TEST_F(Small, SharedLinksCarryOneAfterTheOther) {
   EXPECT_NEAR((all - own) / (7 * one), 1, 0.1);
 }
 
+// What an exchange takes of the units that compute, the computation beside it loses, as the formulae say where the
+// gradients are summed before the backward pass is through.
+TEST_F(Small, ExchangesTakeUnitsFromTheComputationBesideThem) {
+  layout.tp = 1;
+  layout.dp = 16;
+  layout.micro_batch = 4;
+  const Workload work = training(64);
+  const auto both = [&] {
+    return std::pair(simulate(model, software, prices, work, layout).seconds,
+                     estimate(model, software, prices, work, layout).seconds);
+  };
+  const auto [simulated, planned] = both();
+  software.exchange_units = Figure{cluster.device.units / 2, 'E', "half of them"};
+  const auto [simulated_with, planned_with] = both();
+  ASSERT_GT(planned_with, planned * 1.01);
+  EXPECT_NEAR((simulated_with - simulated) / (planned_with - planned), 1, 0.25);
+}
+
 // Spans of a rank follow each other on each of its lines, and end with the step.
 TEST_F(Small, TracesWhatRanksDid) {
   const Simulated made = run({}, 2);

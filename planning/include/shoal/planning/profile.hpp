@@ -52,8 +52,6 @@ struct Device {
   /// What Shoal's kernels take on it, by kernel (docs/planning.md, "Against this machine"), measured
   /// by `shoal tune` while all ranks of a node work at once. Empty: not measured.
   std::map<std::string, Table> measured;
-  /// How many times as long products and streams take while the other ranks of the node work too.
-  std::optional<Figure> crowded_products, crowded_streams;
   std::optional<Figure> watts;
   std::optional<Figure> dollars;
 
