@@ -29,6 +29,9 @@ Call call_of(const Communicator& comm, Operation operation, DType type,
   call.comm = &comm;
   call.operation = operation;
   call.type = type;
+  call.root = options.meaning.root;
+  call.purpose = options.meaning.purpose;
+  call.variant = options.meaning.variant;
   return call;
 }
 

@@ -22,6 +22,16 @@ std::string_view name_of(Operation operation) noexcept {
   return "?";
 }
 
+std::string_view name_of(Operation operation, Purpose purpose) noexcept {
+  switch (purpose) {
+    case Purpose::itself: break;
+    case Purpose::reduce: return "reduce";
+    case Purpose::gather: return "gather";
+    case Purpose::scatter: return "scatter";
+  }
+  return name_of(operation);
+}
+
 const std::vector<const Algorithm*>& algorithms(Operation operation) {
   // One line an algorithm. A new one is a file, a declaration in algorithm.hpp, and a line here.
   static const std::vector<const Algorithm*> all_reduces = [] {

@@ -104,6 +104,7 @@ void set_ranks_own_their_cores(bool yes) noexcept {
 }
 void pace_this_thread(WaitPolicy policy) noexcept { pace_of_thread = &pace_for(policy); }
 void nap_in_this_thread() noexcept { pace_of_thread = &short_naps; }
+bool naps_in_this_thread() noexcept { return pace_of_thread == &short_naps; }
 void end_waits_when(const std::atomic<bool>* given_up) noexcept { thread_gave_up = given_up; }
 bool ranks_own_their_cores() noexcept { return own_cores.load(std::memory_order_relaxed); }
 

@@ -84,7 +84,7 @@ TorchWork ProcessGroupShoal::broadcast(Tensors& tensors, const c10d::BroadcastOp
                 bytes_of(dense),
                 [dense, root](const Communicator& comm) {
                   shoal::broadcast(comm, data_of(dense), static_cast<Index>(dense.nbytes()),
-                                   DType::i8, root);
+                                   DType::i8, root, compared(dense));
                 },
                 rank_ == root ? nullptr : copying(tensor, dense)});
 }
@@ -100,7 +100,8 @@ TorchWork ProcessGroupShoal::allreduce(Tensors& tensors, const c10d::AllreduceOp
   return start({name, c10d::OpType::ALLREDUCE, "shoal:all_reduce", tensors, {tensors}, options.timeout,
                 bytes_of(dense),
                 [dense, type, how](const Communicator& comm) {
-                  combine_all(comm, data_of(dense), data_of(dense), dense.numel(), type, how);
+                  combine_all(comm, data_of(dense), data_of(dense), dense.numel(), type, how,
+                              compared(dense, how));
                 },
                 copying(tensor, dense)});
 }
@@ -123,7 +124,7 @@ TorchWork ProcessGroupShoal::allreduce_coalesced(Tensors& tensors,
   return start({name, c10d::OpType::ALLREDUCE_COALESCED, "shoal:all_reduce", tensors, {tensors},
                 options.timeout, bytes_of(all),
                 [all, type, how](const Communicator& comm) {
-                  combine_all(comm, data_of(all), data_of(all), all.numel(), type, how);
+                  combine_all(comm, data_of(all), data_of(all), all.numel(), type, how, compared(all, how));
                 },
                 copying_from_row(all, tensors)});
 }
@@ -144,8 +145,9 @@ TorchWork ProcessGroupShoal::reduce(Tensors& tensors, const c10d::ReduceOptions&
   const at::Tensor out = is_root ? in : at::empty(in.sizes(), in.options().requires_grad(false));
   return start({name, c10d::OpType::REDUCE, "shoal:reduce", tensors, {tensors}, options.timeout,
                 bytes_of(in),
-                [in, out, type, how](const Communicator& comm) {
-                  combine_all(comm, data_of(in), data_of(out), in.numel(), type, how);
+                [in, out, type, how, root = static_cast<Rank>(options.rootRank)](const Communicator& comm) {
+                  combine_all(comm, data_of(in), data_of(out), in.numel(), type, how,
+                              compared(in, how, Purpose::reduce, root));
                 },
                 is_root ? copying(tensor, out) : nullptr});
 }
@@ -166,7 +168,7 @@ TorchWork ProcessGroupShoal::allgather(std::vector<Tensors>& outputs, Tensors& i
   return start({name, c10d::OpType::ALLGATHER, "shoal:all_gather", inputs, outputs, options.timeout,
                 bytes_of(row),
                 [in, row, count](const Communicator& comm) {
-                  shoal::all_gather(comm, data_of(in), count, data_of(row), DType::i8);
+                  shoal::all_gather(comm, data_of(in), count, data_of(row), DType::i8, compared(in));
                 },
                 copying_from_row(row, outputs[0])});
 }
@@ -186,7 +188,7 @@ TorchWork ProcessGroupShoal::_allgather_base(at::Tensor& output, at::Tensor& inp
   return start({name, c10d::OpType::_ALLGATHER_BASE, "shoal:_all_gather_base", {input}, {{output}},
                 options.timeout, bytes_of(out),
                 [in, out, count](const Communicator& comm) {
-                  shoal::all_gather(comm, data_of(in), count, data_of(out), DType::i8);
+                  shoal::all_gather(comm, data_of(in), count, data_of(out), DType::i8, compared(in));
                 },
                 copying(output, out)});
 }
@@ -254,7 +256,7 @@ TorchWork ProcessGroupShoal::gather(std::vector<Tensors>& outputs, Tensors& inpu
                 bytes_of(in),
                 [in, row, root](const Communicator& comm) {
                   torch_backend::gather(comm, data_of(in), row.defined() ? data_of(row) : nullptr,
-                                        bytes_of(in), root);
+                                        bytes_of(in), root, compared(in).meaning.variant);
                 },
                 is_root ? copying_from_row(row, outputs[0]) : nullptr});
 }
@@ -286,7 +288,7 @@ TorchWork ProcessGroupShoal::scatter(Tensors& outputs, std::vector<Tensors>& inp
                 bytes_of(out),
                 [row, out, root](const Communicator& comm) {
                   torch_backend::scatter(comm, row.defined() ? data_of(row) : nullptr, data_of(out),
-                                         bytes_of(out), root);
+                                         bytes_of(out), root, compared(out).meaning.variant);
                 },
                 copying(output, out)});
 }
@@ -308,7 +310,8 @@ TorchWork ProcessGroupShoal::reduce_scatter(Tensors& outputs, std::vector<Tensor
   return start({name, c10d::OpType::REDUCE_SCATTER, "shoal:reduce_scatter", inputs[0], {outputs},
                 options.timeout, bytes_of(row),
                 [row, out, type, how](const Communicator& comm) {
-                  combine_scatter(comm, data_of(row), data_of(out), out.numel(), type, how);
+                  combine_scatter(comm, data_of(row), data_of(out), out.numel(), type, how,
+                                  compared(row, how));
                 },
                 copying(output, out)});
 }
@@ -329,7 +332,8 @@ TorchWork ProcessGroupShoal::_reduce_scatter_base(at::Tensor& output, at::Tensor
   return start({name, c10d::OpType::_REDUCE_SCATTER_BASE, "shoal:_reduce_scatter_base", {input},
                 {{output}}, options.timeout, bytes_of(in),
                 [in, out, type, how](const Communicator& comm) {
-                  combine_scatter(comm, data_of(in), data_of(out), out.numel(), type, how);
+                  combine_scatter(comm, data_of(in), data_of(out), out.numel(), type, how,
+                                  compared(in, how));
                 },
                 copying(output, out)});
 }
@@ -350,7 +354,8 @@ TorchWork ProcessGroupShoal::alltoall_base(at::Tensor& output, at::Tensor& input
   return start({name, c10d::OpType::ALLTOALL_BASE, "shoal:all_to_all", {input}, {{output}},
                 options.timeout, bytes_of(in),
                 [in, out, in_counts, out_counts](const Communicator& comm) {
-                  shoal::all_to_all(comm, data_of(in), in_counts, data_of(out), out_counts, DType::i8);
+                  shoal::all_to_all(comm, data_of(in), in_counts, data_of(out), out_counts, DType::i8,
+                                    compared(in));
                 },
                 copying(output, out)});
 }
@@ -381,7 +386,8 @@ TorchWork ProcessGroupShoal::alltoall(Tensors& outputs, Tensors& inputs,
   return start({name, c10d::OpType::ALLTOALL, "shoal:all_to_all", inputs, {outputs}, options.timeout,
                 bytes_of(in),
                 [in, out, in_counts, out_counts](const Communicator& comm) {
-                  shoal::all_to_all(comm, data_of(in), in_counts, data_of(out), out_counts, DType::i8);
+                  shoal::all_to_all(comm, data_of(in), in_counts, data_of(out), out_counts, DType::i8,
+                                    compared(in));
                 },
                 copying_from_row(out, outputs)});
 }

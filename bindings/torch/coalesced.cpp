@@ -78,7 +78,8 @@ TorchWork ProcessGroupShoal::reduce_scatter_tensor_coalesced(
   return start({reduce_scatter_name, c10d::OpType::_REDUCE_SCATTER_BASE, "shoal:reduce_scatter", inputs,
                 {outputs}, options.timeout, bytes_of(row),
                 [row, out, type, how](const Communicator& comm) {
-                  combine_scatter(comm, data_of(row), data_of(out), out.numel(), type, how);
+                  combine_scatter(comm, data_of(row), data_of(out), out.numel(), type, how,
+                                  compared(row, how));
                 },
                 [out, outputs] {
                   std::int64_t at = 0;

@@ -5,6 +5,7 @@
 #include <span>
 #include <vector>
 
+#include <shoal/collectives/options.hpp>
 #include <shoal/runtime/communicator.hpp>
 #include <shoal/runtime/units.hpp>
 
@@ -20,15 +21,19 @@ Bytes size_of(Element type) noexcept;
 /// values, bytes of 0 and 1, there are min, max and bxor.
 void require_combines(const char* operation, Element type, Combine how);
 
-/// As shoal::all_reduce, and shoal::reduce_scatter with `count` elements for each rank.
+/// As shoal::all_reduce, and shoal::reduce_scatter with `count` elements for each rank. `options`: what the
+/// ranks are to compare.
 void combine_all(const Communicator& comm, const void* in, void* out, Index count, Element type,
-                 Combine how);
+                 Combine how, const CollectiveOptions& options);
 void combine_scatter(const Communicator& comm, const void* in, void* out, Index count, Element type,
-                     Combine how);
+                     Combine how, const CollectiveOptions& options);
 
-/// The root gets `bytes` bytes of every rank, in order of rank. `out`: null elsewhere.
-void gather(const Communicator& comm, const void* in, void* out, Bytes bytes, Rank root);
-/// Every rank gets its part of the root's. `in`: null elsewhere.
-void scatter(const Communicator& comm, const void* in, void* out, Bytes bytes, Rank root);
+/// The root gets `bytes` bytes of every rank, in order of rank. `out`: null elsewhere. `variant`: of the type,
+/// for the ranks to compare. Ranks of one node that differ in root, bytes or variant get an Error.
+void gather(const Communicator& comm, const void* in, void* out, Bytes bytes, Rank root,
+            std::uint8_t variant);
+/// Every rank gets its part of the root's. `in`: null elsewhere. The rest as above.
+void scatter(const Communicator& comm, const void* in, void* out, Bytes bytes, Rank root,
+             std::uint8_t variant);
 
 }  // namespace shoal::torch_backend

@@ -137,6 +137,15 @@ at::Tensor premultiplied(const char* operation, const c10d::ReduceOp& op,
   return tensor.mul(by_tensor.reshape({}).to(tensor.scalar_type()));
 }
 
+CollectiveOptions compared(const at::Tensor& tensor, Combine how, Purpose purpose, Rank root) {
+  // Of the ways to combine those that an all-gather brings together.
+  const int bits = how == Combine::band ? 1 : how == Combine::bor ? 2 : how == Combine::bxor ? 3 : 0;
+  CollectiveOptions options;
+  options.meaning = {purpose, root,
+                     static_cast<std::uint8_t>(static_cast<int>(tensor.scalar_type()) | bits << 6)};
+  return options;
+}
+
 void* data_of(const at::Tensor& tensor) { return tensor.data_ptr(); }
 Bytes bytes_of(const at::Tensor& tensor) { return static_cast<Bytes>(tensor.nbytes()); }
 

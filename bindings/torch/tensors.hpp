@@ -36,6 +36,10 @@ Combine combine_of(const char* operation, const c10d::ReduceOp& op, Element type
 /// What PREMUL_SUM adds up, a new tensor; with any other operation the tensor itself.
 at::Tensor premultiplied(const char* operation, const c10d::ReduceOp& op, const at::Tensor& tensor);
 
+/// What the ranks compare of their calls: types that go by the same bytes, operations made of the same one.
+CollectiveOptions compared(const at::Tensor& tensor, Combine how = Combine::sum,
+                           Purpose purpose = Purpose::itself, Rank root = 0);
+
 void* data_of(const at::Tensor& tensor);
 Bytes bytes_of(const at::Tensor& tensor);
 

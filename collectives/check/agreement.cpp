@@ -29,7 +29,8 @@ struct Claim {
   std::uint8_t operation = 0;
   std::uint8_t type = 0;
   std::uint8_t op = 0;
-  std::uint8_t unused = 0;
+  std::uint8_t purpose = 0;
+  std::uint64_t variant = 0;
 };
 
 // FNV-1a, 64 bits.
@@ -109,14 +110,14 @@ std::vector<T> Witness::exchange(const std::vector<T>& mine, const std::string& 
 
 std::string Witness::text_of(Rank rank, const Claim& claim) const {
   const auto operation = static_cast<Operation>(claim.operation);
-  std::string text = fmt::format("{} called {} #{}", name_of_rank(comm_, rank), name_of(operation),
-                                 claim.sequence);
+  std::string text = fmt::format("{} called {} #{}", name_of_rank(comm_, rank),
+                                 name_of(operation, static_cast<Purpose>(claim.purpose)), claim.sequence);
   if (operation == Operation::barrier) return text;
   text += fmt::format(" of {} {}", claim.count, name_of(static_cast<DType>(claim.type)));
   if (operation == Operation::all_reduce || operation == Operation::reduce_scatter) {
     text += fmt::format(" ({})", reduction_name(static_cast<ReduceOp>(claim.op)));
   }
-  if (operation == Operation::broadcast) text += fmt::format(" (root {})", claim.root);
+  if (operation == Operation::broadcast || claim.purpose != 0) text += fmt::format(" (root {})", claim.root);
   return text;
 }
 
@@ -126,6 +127,8 @@ void Witness::compare(const Call& call, std::uint64_t sequence, std::string_view
   mine.count = call.count;
   mine.algorithm = hash_of(algorithm);
   mine.root = call.root;
+  mine.purpose = static_cast<std::uint8_t>(call.purpose);
+  mine.variant = call.variant;
   mine.operation = static_cast<std::uint8_t>(call.operation);
   mine.type = static_cast<std::uint8_t>(call.type);
   mine.op = static_cast<std::uint8_t>(call.op);
@@ -153,11 +156,13 @@ void Witness::compare(const Call& call, std::uint64_t sequence, std::string_view
     std::string aside;
     if (other.operation == first.operation && other.count == first.count &&
         other.type == first.type && other.op == first.op && other.root == first.root &&
-        other.sequence == first.sequence) {
+        other.purpose == first.purpose && other.sequence == first.sequence) {
       if (other.layout != first.layout)
         aside = " with other counts by rank";
       else if (other.algorithm != first.algorithm)
         aside = " with another algorithm";
+      else if (other.variant != first.variant)
+        aside = " with another type or operation of those that go by this name";
       else
         continue;
     }

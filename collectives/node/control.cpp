@@ -42,6 +42,7 @@ struct NodeControl::Slot {
   std::array<Turn, 2> turn;
   alignas(apart) std::atomic<std::uint64_t> met;
   alignas(apart) node_memory::Location stage;
+  Door door;
   // Parts taken and done (see share_out), under the number of the collective, so that nobody has to set
   // them back: in slot i what is taken of those of core i, in rank 0's what is done.
   alignas(apart) std::atomic<std::uint64_t> taken;
@@ -225,6 +226,25 @@ const std::byte* NodeControl::inline_of(Rank rank, Bytes size) const noexcept {
   return size <= Announcement::tiny_bytes ? turn.line.announcement.tiny : turn.data;
 }
 
+std::string NodeControl::text_of(Rank rank, const Announcement& first) const {
+  const Announcement& a = of(rank);
+  const auto operation = static_cast<Operation>(a.operation);
+  const auto purpose = static_cast<Purpose>(a.purpose);
+  std::string text = name_of_rank(rank) + " called " + std::string(name_of(operation, purpose));
+  if (operation == Operation::barrier) return text;
+  text += " of " + std::to_string(a.count) + " " + std::string(name_of(static_cast<DType>(a.type)));
+  std::string more;
+  if (operation == Operation::all_reduce || operation == Operation::reduce_scatter) {
+    more += ", " + std::string(reduction_name(static_cast<ReduceOp>(a.op)));
+  }
+  if (operation == Operation::broadcast || purpose != Purpose::itself) {
+    more += ", root " + std::to_string(a.root);
+  }
+  if (a.count == first.count && a.layout != first.layout) more += ", other counts by rank";
+  if (a.variant != first.variant) more += ", another type or operation of those that go by this name";
+  return more.empty() ? text : text + " (" + more.substr(2) + ")";
+}
+
 void NodeControl::settle() {
   // The other turn is done with: its lines can come back from those who read them, for the next call
   // to write at once.
@@ -237,19 +257,11 @@ void NodeControl::settle() {
     declined_ = declined_ || other.declined != 0;
     if (other.operation == first.operation && other.count == first.count &&
         other.type == first.type && other.op == first.op && other.root == first.root &&
-        other.layout == first.layout) {
+        other.layout == first.layout && other.purpose == first.purpose &&
+        other.variant == first.variant) {
       continue;
     }
-    const auto text = [&](Rank who) {
-      const Announcement& a = of(who);
-      return name_of_rank(who) + " called " +
-             std::string(name_of(static_cast<Operation>(a.operation))) + " of " +
-             std::to_string(a.count) + " " + std::string(name_of(static_cast<DType>(a.type))) +
-             " (" + std::string(reduction_name(static_cast<ReduceOp>(a.op))) + ", root " +
-             std::to_string(a.root) +
-             (a.count == first.count && a.layout != first.layout ? ", other counts by rank)" : ")");
-    };
-    throw Error("collective over " + group_, text(0) + ", but " + text(rank),
+    throw Error("collective over " + group_, text_of(0, first) + ", but " + text_of(rank, first),
                 "make the same call on all ranks");
   }
 }
@@ -269,6 +281,15 @@ bool NodeControl::all_staged() const noexcept {
   }
   return true;
 }
+
+bool NodeControl::any_beside() const noexcept {
+  for (Rank rank = 0; rank < ranks_; ++rank) {
+    if (of(rank).beside != 0) return true;
+  }
+  return false;
+}
+
+Door& NodeControl::door_of(Rank rank) const noexcept { return slot(rank).door; }
 
 void NodeControl::arrive() noexcept {
   ++meetings_;

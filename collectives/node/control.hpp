@@ -22,13 +22,14 @@ struct Announcement {
   static constexpr Bytes tiny_bytes = 32;
   union {
     struct {
-      node_memory::Location in;   ///< owner −1: private memory
+      node_memory::Location in;   ///< owner −1: private memory, `offset` is the address in that process
       node_memory::Location out;
     } at = {};
     std::byte tiny[tiny_bytes];   ///< the data, if inlined and so small: one cache line tells all
   };
   std::int64_t count = 0;
-  std::int32_t root = 0;
+  std::uint32_t root : 24 = 0;    ///< a rank of this node
+  std::uint32_t variant : 8 = 0;  ///< as Meaning has it
   std::uint8_t operation = 0;
   std::uint8_t type = 0;
   std::uint8_t op = 0;
@@ -36,7 +37,17 @@ struct Announcement {
   std::uint8_t staged : 1 = 0;    ///< the first chunk already lies in this rank's stage
   std::uint8_t shares : 1 = 0;    ///< ranks share cores here
   std::uint8_t declined : 1 = 0;  ///< this rank cannot take part here: all take another way
+  std::uint8_t beside : 1 = 0;    ///< long, and this rank's thread waits beside computation
+  std::uint8_t purpose : 2 = 0;   ///< as Meaning has it
   std::uint64_t layout = 0;   ///< hash of the counts by rank, where there are some
+};
+
+/// What a rank tells the others of its process (node/peer_memory.hpp).
+struct Door {
+  std::int64_t process = 0;   ///< its number
+  std::uint64_t address = 0;  ///< where in its memory `value` lies
+  std::uint64_t value = 0;
+  std::uint64_t opens = 0;    ///< 1: it can read the memory of every rank
 };
 
 /// A rank has no memory for its stage. Thrown on all ranks alike, before a collective has done anything.
@@ -63,6 +74,9 @@ class NodeControl {
   ~NodeControl();
 
   bool usable() const noexcept { return block_ != nullptr; }
+  int ranks() const noexcept { return ranks_; }
+  /// For messages: "rank 3 on node7".
+  std::string name_of_rank(Rank rank) const;
 
   /// Flags of their own for the same ranks, for collectives that go on beside those of `first`: it has
   /// room for one such. Local: nobody waits. `first` must be usable, and outlive this.
@@ -92,8 +106,13 @@ class NodeControl {
   bool turns_back() noexcept { return back_ = !back_; }
   /// True if every rank announced that its first chunk is staged.
   bool all_staged() const noexcept;
+  /// True if some rank waits beside computation.
+  bool any_beside() const noexcept;
   /// True if some rank declined.
   bool any_declined() const noexcept { return declined_; }
+
+  /// What a rank says of its process: it writes its own, and meets the others before they look.
+  Door& door_of(Rank rank) const noexcept;
 
   /// Returns once every rank has called it; what each wrote before is seen after.
   void meet();
@@ -154,7 +173,8 @@ class NodeControl {
   void wait_for_parts(Index parts);
 
   std::string title() const;
-  std::string name_of_rank(Rank rank) const;
+  /// What a rank announced, in words; how it differs from `first` where words have no room for that.
+  std::string text_of(Rank rank, const Announcement& first) const;
 
   // A Communicator may be moved after this was made for it, so nothing here refers to it.
   const std::string group_;

@@ -1,7 +1,7 @@
 #!/bin/sh
-# misuse_test.sh PYTHON: arrays of different sizes and ranks that fail alone end a run of the module shoal with a
+# misuse_test.sh PYTHON...: arrays of different sizes and ranks that fail alone end a run of the module shoal with a
 # line that says so, long before any time limit.
-python=$1
+python=$*  # and what is to stand in front of it
 . "$SHOAL_SOURCE/tests/launch/expect.sh"
 here=$SHOAL_SOURCE/tests/bindings/python
 export SHOAL_FLIGHT_RECORDER=off
@@ -11,7 +11,7 @@ fails() {
   wanted=$1 pattern=$2
   shift 2
   begin=$(date +%s)
-  run "$mpirun" -n 3 --bind-to none --timeout 60 "$python" -B "$here/$1" "$2"
+  run "$mpirun" -n 3 --bind-to none --timeout 60 $python -B "$here/$1" "$2"
   took=$(($(date +%s) - begin))
   [ "$status" -ne 0 ] || fail "$*: exit status 0"
   [ "$wanted" = any ] || [ "$status" -eq "$wanted" ] || fail "$*: exit status $status, not $wanted"

@@ -6,6 +6,7 @@
 #include <string_view>
 #include <vector>
 
+#include <shoal/collectives/options.hpp>
 #include <shoal/runtime/communicator.hpp>
 #include <shoal/runtime/dtype.hpp>
 #include <shoal/runtime/reduce_op.hpp>
@@ -21,6 +22,8 @@ inline constexpr Operation all_operations[] = {Operation::all_reduce, Operation:
 
 /// "all_reduce", ...
 std::string_view name_of(Operation operation) noexcept;
+/// The same of what a caller makes of it: "reduce", "gather", "scatter".
+std::string_view name_of(Operation operation, Purpose purpose) noexcept;
 
 /// A collective to be done: the arguments of the call, checked. Fields that the operation does not
 /// have stay at their defaults.
@@ -35,6 +38,8 @@ struct Call {
   DType type = DType::i8;
   ReduceOp op = ReduceOp::sum;
   Rank root = 0;
+  Purpose purpose = Purpose::itself;       ///< see Meaning: that and
+  std::uint8_t variant = 0;                ///< this the ranks compare
 
   Bytes bytes() const noexcept { return static_cast<Bytes>(count) * size_of(type); }
 };

@@ -29,6 +29,8 @@ void pace_this_thread(WaitPolicy policy) noexcept;
 /// Waits of the calling thread are naps of 0.1 ms at most from now on, where WaitPolicy::sleep has up to
 /// 1 ms: for threads that others wait for, beside one that computes.
 void nap_in_this_thread() noexcept;
+/// Whether this thread has called it.
+bool naps_in_this_thread() noexcept;
 
 /// Waits of the calling thread fail, with an Error, once `*given_up` is true: for threads whose work may
 /// become pointless. It must outlive the thread.
