@@ -87,7 +87,7 @@ std::vector<double> interleaved_medians(const Communicator& comm,
       std::max(comm.on_one_node() ? shortest_repetition : shortest_between_nodes, settled);
   for (const double seconds : estimate) {
     const auto calls_in = [&](double time) {
-      return static_cast<int>(std::clamp(time / std::max(seconds, 1e-9), 1.0, 200.0));
+      return static_cast<int>(std::clamp(time / std::max(seconds, 1e-9), 1.0, 1000.0));
     };
     times.push_back(calls_in(shortest));
     before.push_back(settled > 0 ? std::max(untimed, calls_in(settled)) : untimed);
