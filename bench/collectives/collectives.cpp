@@ -334,9 +334,8 @@ class Bench {
                peers_.empty() ? "" : ", the others ran just before");
     if (!world_.on_one_node()) {
       fmt::print(
-          "Before a turn is timed its calls have gone on for {:.0f} ms, or {:.0f} where latency is "
-          "most\n"
-          "of it: links then carry what they do steadily, without a burst saved up.\n",
+          "A turn's calls have gone on for {:.0f} ms before it is timed, {:.0f} where latency is\n"
+          "most of it: links then carry what they do steadily, with no burst saved up.\n",
           settled * 1e3, settled_latency * 1e3);
     }
   }

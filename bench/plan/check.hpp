@@ -30,7 +30,8 @@ struct CheckTurn {
   std::vector<std::vector<CheckTry>> of_rows = {};  ///< tries of each row
 };
 
-/// Sets what was measured: the middle of the tries in the profile's condition, of an even number the shorter; without any, the try nearest to it.
+/// Sets what was measured: the middle of the tries in the profile's condition, of an even number
+/// the shorter; without any, the try nearest to it.
 void settle(PlanCheck::Row& row, const std::vector<CheckTry>& tries);
 
 /// What the parts work with.

@@ -115,6 +115,22 @@ void for_each_item(Index items, double flops, Index floats, const Work& work) {
   }
 }
 
+// The backward pass of one head by one thread, a block of query rows at a time.
+void backward_by_blocks(const AttentionKernels& table, const AttentionHead& head,
+                        const AttentionGradients& gradients, float* work) {
+  table.prepare(head, gradients, 0, head.time, 1, work);
+  for (Index begin = 0; begin < head.time; begin += attention_block) {
+    const Index end = std::min(head.time, begin + attention_block);
+    for (Index first = begin; first < end; first += attention_strip) {
+      table.queries(head, gradients, first, begin, 1, work);
+    }
+    for (Index first = 0; first < end; first += attention_strip) {
+      table.keys(head, first, begin, end, 1, work);
+    }
+  }
+  table.finish(head, gradients, 0, head.time, 1, work);
+}
+
 // The backward pass of one head by several threads: some blocks of query rows at a time, whose strips they
 // share out, and then the strips of the keys that get something from these.
 void backward_by_strips(const AttentionHead& head, const AttentionGradients& gradients,
@@ -209,7 +225,7 @@ void causal_attention_backward(const AttentionShape& shape, const float* qkv, co
   }
   for_each_item(count, flops, attention_backward_work(shape.time, shape.head_dim, 1),
                 [&](Index item, float* work) {
-                  table.backward(heads.at(item), gradients_of(item), work);
+                  backward_by_blocks(table, heads.at(item), gradients_of(item), work);
                 });
 }
 

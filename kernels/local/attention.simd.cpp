@@ -117,12 +117,7 @@ void queries(const AttentionHead& head, const AttentionGradients& gradients, Ind
                 {room.v_panels, panel_floats, panel_floats * dim}, ds_strip, score_row, false);
   for (Index r = 0; r < rows; ++r) {
     const Index i = first + r;
-    // Σ_j p·dp of a row equals dout·out (Dao et al. 2022, appendix B), with dropout too.
-    float dot = 0;
-    const float* const o = gradients.out + i * head.out_row;
-    const float* const g = gradients.dout + i * head.out_row;
-#pragma omp simd reduction(+ : dot)
-    for (Index d = 0; d < dim; ++d) dot += o[d] * g[d];
+    const float dot = output_dot(head, gradients, i);
     gradient_row(head, i, width, gradients.log_sum_exp[i], dot, p_strip + r * score_row,
                  ds_strip + r * score_row);
   }
@@ -155,21 +150,8 @@ void finish(const AttentionHead& head, const AttentionGradients& gradients, Inde
   scatter(head, begin, end, room.dv_sum, gradients.dv);
 }
 
-void backward(const AttentionHead& head, const AttentionGradients& gradients, float* work) {
-  prepare(head, gradients, 0, head.time, 1, work);
-  for (Index begin = 0; begin < head.time; begin += attention_block) {
-    const Index end = smaller(head.time, begin + attention_block);
-    for (Index first = begin; first < end; first += strip) {
-      queries(head, gradients, first, begin, 1, work);
-    }
-    for (Index first = 0; first < end; first += strip) keys(head, first, begin, end, 1, work);
-  }
-  finish(head, gradients, 0, head.time, 1, work);
-}
-
 }  // namespace
 
-extern const AttentionKernels attention_kernels = {forward, backward, prepare,
-                                                    queries, keys,     finish};
+extern const AttentionKernels attention_kernels = {forward, prepare, queries, keys, finish};
 
 }  // namespace shoal::kernels::SHOAL_SIMD_VARIANT

@@ -53,11 +53,10 @@ struct AttentionKernels {
   /// Rows of the blocks first_block, first_block + stride, ... of out and log_sum_exp.
   void (*forward)(const AttentionHead& head, std::int64_t first_block, std::int64_t stride,
                   float* out, float* log_sum_exp, float* work);
-  /// The backward pass of a head by one thread; work has room for one block.
-  void (*backward)(const AttentionHead& head, const AttentionGradients& gradients, float* work);
 
-  // The same in pieces for several threads, which share `work` with its room for `blocks` blocks. What is
-  // added is added in the order of backward(), so that the bits are the same.
+  // The backward pass in pieces, for one thread or for several, which share `work` with its room
+  // for `blocks` blocks. Sums are added to in the order of the query rows, so that the bits are the
+  // same.
 
   /// Copies and zeros for the tokens begin … end, whole blocks of them but for the last.
   void (*prepare)(const AttentionHead& head, const AttentionGradients& gradients,

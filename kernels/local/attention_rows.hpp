@@ -46,6 +46,16 @@ inline void drop_row(const AttentionHead& head, Index i, float* s) {
   dropout_range(head.stream, first, i + 1, head.threshold, head.keep_scale, s, s);
 }
 
+// Σ_j p·dp of row i, which equals dout·out (Dao et al. 2022, appendix B), with dropout too.
+inline float output_dot(const AttentionHead& head, const AttentionGradients& gradients, Index i) {
+  float dot = 0;
+  const float* const o = gradients.out + i * head.out_row;
+  const float* const g = gradients.dout + i * head.out_row;
+#pragma omp simd reduction(+ : dot)
+  for (Index d = 0; d < head.head_dim; ++d) dot += o[d] * g[d];
+  return dot;
+}
+
 // In place: scores become probabilities, products of dout and v become gradients of the scores.
 inline void gradient_row(const AttentionHead& head, Index i, Index width, float log_sum_exp,
                          float dot_out, float* s, float* ds) {
