@@ -70,6 +70,11 @@ double middle_mean(std::vector<double> values) {
          static_cast<double>(values.size() - 2 * static_cast<std::size_t>(cut));
 }
 
+double settling_time(const Communicator& comm, double wire, double latency) {
+  if (comm.on_one_node()) return 0;
+  return wire > 2 * latency ? settled_bytes : settled_latency;
+}
+
 std::vector<double> interleaved_medians(const Communicator& comm,
                                         std::span<const std::function<void()>> calls, double budget,
                                         int fewest, int untimed, double settled) {

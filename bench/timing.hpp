@@ -20,6 +20,17 @@ double lower_quartile(std::vector<double>& values);
 /// the chance falls; this moves with how often each came. `values` must not be empty.
 double middle_mean(std::vector<double> values);
 
+/// Seconds that calls between nodes go on before they are timed, and then. The lab's links save up
+/// in a pause what they carry in 2 ms, and let it pass at once: calls that ask for a twelfth more
+/// than a link carries have spent that after 24 ms. Where a call is its messages' latency more than
+/// their bytes, nothing of it is spent.
+constexpr double settled_bytes = 24e-3;
+constexpr double settled_latency = 4e-3;
+
+/// Which of these for calls on `comm` that keep a link busy for `wire` seconds, each message of
+/// which takes `latency`; 0 on one node.
+double settling_time(const Communicator& comm, double wire, double latency);
+
 /// Median time, in seconds, of each call. The calls take turns, so that what disturbs the machine
 /// disturbs all alike. At each turn a call is made `untimed` times before it is timed, so that it
 /// finds the caches as a loop of its own kind leaves them and not as another call did (once is not

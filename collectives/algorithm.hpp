@@ -36,6 +36,7 @@ const Algorithm& all_reduce_node_shared();
 const Algorithm& all_reduce_node_staged();
 const PlannedAllReduce& all_reduce_recursive_doubling();
 const PlannedAllReduce& all_reduce_recursive_multiplying();
+const PlannedAllReduce& all_reduce_hybrid();
 const PlannedAllReduce& all_reduce_rabenseifner();
 const PlannedAllReduce& all_reduce_direct();
 const PlannedAllReduce& all_reduce_ring();

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include <shoal/runtime/cores.hpp>
 #include <shoal/runtime/error.hpp>
 
 #include "algorithm.hpp"
@@ -35,12 +36,16 @@ std::string_view name_of(Operation operation, Purpose purpose) noexcept {
 const std::vector<const Algorithm*>& algorithms(Operation operation) {
   // One line an algorithm. A new one is a file, a declaration in algorithm.hpp, and a line here.
   static const std::vector<const Algorithm*> all_reduces = [] {
-    std::vector<const Algorithm*> all = {
-        &all_reduce_node_shared(),        &all_reduce_node_staged(),
-        &all_reduce_recursive_doubling(), &all_reduce_recursive_multiplying(),
-        &all_reduce_rabenseifner(),       &all_reduce_direct(),
-        &all_reduce_ring(),               &all_reduce_bidirectional_ring(),
-        &all_reduce_gathered()};
+    std::vector<const Algorithm*> all = {&all_reduce_node_shared(),
+                                         &all_reduce_node_staged(),
+                                         &all_reduce_recursive_doubling(),
+                                         &all_reduce_recursive_multiplying(),
+                                         &all_reduce_hybrid(),
+                                         &all_reduce_rabenseifner(),
+                                         &all_reduce_direct(),
+                                         &all_reduce_ring(),
+                                         &all_reduce_bidirectional_ring(),
+                                         &all_reduce_gathered()};
     const auto between_nodes = hierarchical_all_reduces();
     all.insert(all.end(), between_nodes.begin(), between_nodes.end());
     all.push_back(&all_reduce_hierarchical_gathered());
@@ -105,7 +110,7 @@ Network typical_network(const Communicator& comm) {
     network.beta = 1.0 / 117e6;
     network.overhead = 18e-6;
   }
-  // What was measured here.
+  // What was measured here, with two ranks at a time.
   if (const auto inside = tuned_network(true)) {
     network.node_alpha = inside->alpha;
     network.node_beta = inside->beta;
@@ -115,6 +120,11 @@ Network typical_network(const Communicator& comm) {
     network.alpha = measured->alpha;
     network.beta = measured->beta;
     network.gamma = measured->gamma;
+  }
+  // Of several ranks that share a hardware thread each waits for the others' part in every message.
+  if (!comm.on_one_node()) {
+    network.alpha += (ranks_per_thread() - 1) * network.overhead;
+    network.overhead *= ranks_per_thread();
   }
   return network;
 }

@@ -17,6 +17,7 @@ std::vector<int>& places() {
   return instance;
 }
 std::atomic<int> thread_count{1};
+std::atomic<double> crowding{1};
 
 }  // namespace
 
@@ -30,6 +31,10 @@ void set_node_threads(const std::vector<int>& numbers) {
   }
   thread_count.store(std::max(1, static_cast<int>(numbers.size())), std::memory_order_release);
 }
+
+void set_ranks_per_thread(double ranks) noexcept { crowding.store(ranks); }
+
+double ranks_per_thread() noexcept { return crowding.load(std::memory_order_relaxed); }
 
 int node_threads() noexcept { return thread_count.load(std::memory_order_acquire); }
 

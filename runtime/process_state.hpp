@@ -15,6 +15,8 @@ enum class MpiProgress { none, main_thread, any_thread };
 void set_mpi_progress(MpiProgress who) noexcept;
 /// See ranks_own_their_cores().
 void set_ranks_own_their_cores(bool yes) noexcept;
+/// See ranks_per_thread().
+void set_ranks_per_thread(double ranks) noexcept;
 /// See node_threads(): by the numbers that the system gives them. While no collective runs.
 void set_node_threads(const std::vector<int>& numbers);
 

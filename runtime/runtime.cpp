@@ -263,7 +263,8 @@ Runtime::Runtime(const Options& options) : impl_(std::make_unique<Impl>()) {
   }
   set_waits_unbounded(options.guest && !settings().timeout_given);
   set_node_threads(cpus.numbers);
-  set_ranks_own_their_cores(cpus.ranks <= cpus.all &&
+  set_ranks_per_thread(cpus.crowding);
+  set_ranks_own_their_cores(cpus.ranks_in_all <= cpus.all &&
                             (cpus.quota == 0 || cpus.quota >= cpus.ranks));
   node_memory::start(node, impl_->table);
   MPI_Comm_free(&node);

@@ -9,9 +9,11 @@
 #include <cstring>
 #include <filesystem>
 #include <fstream>
+#include <functional>
 #include <memory>
 #include <nlohmann/json.hpp>
 #include <sstream>
+#include <string>
 
 #include <shoal/runtime/error.hpp>
 #include <shoal/runtime/forked.hpp>
@@ -160,6 +162,45 @@ Topology::Topology(const Communicator& comm) {
   node_usable_threads_ = node_cpus(comm).all;
 }
 
+namespace {
+
+// What containers and network namespaces of one machine have in common: its kernel, as it was
+// started, and the hardware threads that they may use. Others' threads are none of this rank's
+// business.
+std::uint64_t identity_of(const std::vector<std::uint64_t>& threads) {
+  std::string boot;
+  std::ifstream("/proc/sys/kernel/random/boot_id") >> boot;
+  if (boot.empty()) {
+    char host[256] = "";
+    gethostname(host, sizeof host - 1);
+    boot = host;
+  }
+  for (const std::uint64_t word : threads) boot += ' ' + std::to_string(word);
+  return std::hash<std::string>{}(boot);
+}
+
+// Hosts that are containers of one machine do not know of each other; counted are all ranks of it.
+void count_ranks_in_all(const Communicator& comm, const std::vector<std::uint64_t>& threads,
+                        NodeCpus& cpus) {
+  struct Entry {
+    std::uint64_t machine;
+    double quota;
+  };
+  const Entry mine{identity_of(threads), cpus.quota};
+  std::vector<Entry> all(static_cast<std::size_t>(comm.size()));
+  check_mpi(MPI_Allgather(&mine, sizeof mine, MPI_BYTE, all.data(), sizeof mine, MPI_BYTE,
+                          mpi_handle(comm)),
+            "topology");
+  cpus.ranks_in_all = static_cast<int>(std::count_if(
+      all.begin(), all.end(), [&](const Entry& other) { return other.machine == mine.machine; }));
+  cpus.crowding = std::max(1.0, static_cast<double>(cpus.ranks_in_all) / std::max(1, cpus.all));
+  if (cpus.quota > 0) cpus.crowding = std::max(cpus.crowding, cpus.ranks / cpus.quota);
+  check_mpi(MPI_Allreduce(MPI_IN_PLACE, &cpus.crowding, 1, MPI_DOUBLE, MPI_MAX, mpi_handle(comm)),
+            "topology");
+}
+
+}  // namespace
+
 NodeCpus node_cpus(const Communicator& comm) {
   // Not by node_of(): nodes as which one machine poses (SHOAL_NODES) have its cores in common, and a rank that
   // spun there would keep whom it waits for off them until the next tick of the scheduler.
@@ -203,6 +244,7 @@ NodeCpus node_cpus(const Communicator& comm) {
                                                            HWLOC_OBJ_CORE);
   cpus.own_cores = cores > 0 ? cores : std::max(1, hwloc_bitmap_weight(binding.get()));
   cpus.quota = cgroup_cpu_quota();
+  count_ranks_in_all(comm, all, cpus);
   return cpus;
 }
 

@@ -29,12 +29,6 @@ namespace {
 
 constexpr const char* mpi_name = "mpi";
 constexpr double microseconds = 1e6;
-// Seconds that calls go on before they are timed, and then. The lab's links save up in a pause what
-// they carry in 2 ms, and let it pass at once: calls that ask for a twelfth more than a link
-// carries have spent that after 24 ms. Where a call is its messages' latency more than their bytes,
-// nothing of it is spent.
-constexpr double settled = 24e-3;
-constexpr double settled_latency = 4e-3;
 
 std::vector<Operation> operations_of(const std::vector<std::string>& names) {
   std::vector<Operation> chosen;
@@ -188,11 +182,8 @@ class Bench {
       calls.emplace_back([&] { contest.run_on(forced.comm, mpi_name); });
     }
     const double wire = wire_bound(operation, contest.bytes(), world_, link_);
-    const std::vector<double> medians =
-        interleaved_medians(world_, calls, options_.seconds_per_size, 7, 2,
-                            world_.on_one_node()     ? 0
-                            : wire > 2 * link_.alpha ? settled
-                                                     : settled_latency);
+    const std::vector<double> medians = interleaved_medians(
+        world_, calls, options_.seconds_per_size, 7, 2, settling_time(world_, wire, link_.alpha));
     const double mpi = medians[0];
     const Best best = best_of(medians, first + apply.size());
     const double bound =
@@ -336,7 +327,7 @@ class Bench {
       fmt::print(
           "A turn's calls have gone on for {:.0f} ms before it is timed, {:.0f} where latency is\n"
           "most of it: links then carry what they do steadily, with no burst saved up.\n",
-          settled * 1e3, settled_latency * 1e3);
+          settled_bytes * 1e3, settled_latency * 1e3);
     }
   }
 

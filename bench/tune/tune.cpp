@@ -17,6 +17,7 @@
 #include <shoal/runtime/topology.hpp>
 #include <shoal_version.h>
 
+#include "collectives/bound.hpp"
 #include "collectives/contest.hpp"
 #include "report.hpp"
 #include "timing.hpp"
@@ -33,6 +34,7 @@ constexpr double longest_call = 0.15;
 // Of two that are that close, the one that was chosen for the size before stays.
 constexpr double close = 0.97;
 constexpr int fewest_repetitions = 3;
+constexpr int untimed_calls = 2;
 
 // Ranks to measure on together: on each of the first `nodes` nodes the first `each` ranks.
 struct GroupShape {
@@ -137,6 +139,7 @@ class Tuner {
     if (near > 0) table_.within_node = measure_level(world_, 0, near, most);
     step("messages between nodes");
     if (far > 0) table_.between_nodes = measure_level(world_, 0, far, most);
+    link_ = measure_link(world_);
   }
 
   // The communicator of a shape's ranks; null on the others.
@@ -168,8 +171,9 @@ class Tuner {
   }
 
   std::vector<double> medians(const Communicator& comm,
-                              const std::vector<std::function<void()>>& calls, double seconds) {
-    return interleaved_medians(comm, calls, seconds, fewest_repetitions);
+                              const std::vector<std::function<void()>>& calls, double seconds,
+                              double settled = 0) {
+    return interleaved_medians(comm, calls, seconds, fewest_repetitions, untimed_calls, settled);
   }
 
   // The longest message for which the slot is the quicker way.
@@ -272,8 +276,9 @@ class Tuner {
       names = contest.those_that_apply(names);
       std::vector<std::function<void()>> calls;
       for (const std::string& name : names) calls.emplace_back([&contest, name] { contest.run(name); });
-      const std::vector<double> times = medians(group, calls, options_.seconds_per_size *
-                                                                  static_cast<double>(names.size()));
+      const std::vector<double> times = medians(
+          group, calls, options_.seconds_per_size * static_cast<double>(names.size()),
+          settling_time(group, wire_bound(operation, contest.bytes(), group, link_), link_.alpha));
       TuningTable::Point point;
       point.bytes = bytes;
       double best = 1e300;
@@ -328,6 +333,7 @@ class Tuner {
   std::vector<GroupShape> shapes_;
   std::vector<Bytes> sizes_;
   TuningTable table_;
+  Link link_;  // between nodes
   int done_ = 0, total_ = 0;
 };
 

@@ -172,13 +172,13 @@ class Hierarchical final : public Algorithm {
 }  // namespace
 
 std::vector<const Algorithm*> hierarchical_all_reduces() {
-  static const Hierarchical all[] = {
-      Hierarchical(all_reduce_recursive_doubling()),
-      Hierarchical(all_reduce_recursive_multiplying()),
-      Hierarchical(all_reduce_rabenseifner()),
-      Hierarchical(all_reduce_direct()),
-      Hierarchical(all_reduce_ring()),
-      Hierarchical(all_reduce_bidirectional_ring())};
+  static const Hierarchical all[] = {Hierarchical(all_reduce_recursive_doubling()),
+                                     Hierarchical(all_reduce_recursive_multiplying()),
+                                     Hierarchical(all_reduce_hybrid()),
+                                     Hierarchical(all_reduce_rabenseifner()),
+                                     Hierarchical(all_reduce_direct()),
+                                     Hierarchical(all_reduce_ring()),
+                                     Hierarchical(all_reduce_bidirectional_ring())};
   std::vector<const Algorithm*> pointers;
   for (const Hierarchical& each : all) pointers.push_back(&each);
   return pointers;

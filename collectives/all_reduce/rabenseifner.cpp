@@ -17,14 +17,6 @@
 namespace shoal {
 namespace {
 
-std::vector<int> prime_factors(int n) {
-  std::vector<int> factors;
-  for (int factor = 2; n > 1; ++factor) {
-    for (; n % factor == 0; n /= factor) factors.push_back(factor);
-  }
-  return factors;
-}
-
 class Rabenseifner final : public PlannedAllReduce {
  public:
   using PlannedAllReduce::PlannedAllReduce;

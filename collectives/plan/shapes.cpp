@@ -37,6 +37,14 @@ std::vector<int> factors_of(int n, int most) {
   return factors;
 }
 
+std::vector<int> prime_factors(int n) {
+  std::vector<int> factors;
+  for (int factor = 2; n > 1; ++factor) {
+    for (; n % factor == 0; n /= factor) factors.push_back(factor);
+  }
+  return factors;
+}
+
 void add_ring_reduce_scatter(Plan& plan, int members, int me, int first, Direction direction) {
   // In step s a member passes on what it has gathered of the block that ends at the member s + 1
   // before it, so that each block ends its way around at its owner.
@@ -60,43 +68,63 @@ void add_ring_all_gather(Plan& plan, int members, int me, int first, Direction d
   }
 }
 
-void add_split_reduce_scatter(Plan& plan, std::span<const int> radices, int me) {
+void add_split_reduce_scatter(Plan& plan, std::span<const int> radices, int me, int sharing) {
   int first = 0;
   int blocks = product(radices);
   for (const int radix : radices) {
     const int part = blocks / radix;  // in blocks, and in members
-    const int digit = me / part % radix;
+    const int digit = me / sharing / part % radix;
     Round& round = plan.rounds.emplace_back();
     round.combines = true;
     round.before = digit;
     // The next one first, so that not all send to the same member at once.
     for (int i = 1; i < radix; ++i) {
       const int other = (digit + i) % radix;
-      round.sends.push_back({me + (other - digit) * part, first + other * part, part});
+      round.sends.push_back({me + (other - digit) * part * sharing, first + other * part, part});
     }
     for (int other = 0; other < radix; ++other) {
       if (other == digit) continue;
-      round.receives.push_back({me + (other - digit) * part, first + digit * part, part});
+      round.receives.push_back({me + (other - digit) * part * sharing, first + digit * part, part});
     }
     first += digit * part;
     blocks = part;
   }
 }
 
-void add_split_all_gather(Plan& plan, std::span<const int> radices, int me) {
+void add_split_all_gather(Plan& plan, std::span<const int> radices, int me, int sharing) {
   int have = 1;
   for (std::size_t i = radices.size(); i > 0; --i) {
     const int radix = radices[i - 1];
-    const int own = me / have * have;
-    const int digit = me / have % radix;
+    const int own = me / sharing / have * have;
+    const int digit = me / sharing / have % radix;
     Round& round = plan.rounds.emplace_back();
     for (int k = 1; k < radix; ++k) {
       const int other = (digit + k) % radix;
-      const int distance = (other - digit) * have;
-      round.sends.push_back({me + distance, own, have});
-      round.receives.push_back({me + distance, own + distance, have});
+      const int distance = (other - digit) * have;  // in blocks
+      const int peer = me + distance * sharing;
+      round.sends.push_back({peer, own, have});
+      round.receives.push_back({peer, own + distance, have});
     }
     have *= radix;
+  }
+}
+
+void add_exchange_of(Plan& plan, std::span<const int> radices, int me, int block) {
+  int distance = 1;
+  for (const int radix : radices) {
+    const int digit = me / distance % radix;
+    Round& round = plan.rounds.emplace_back();
+    round.combines = true;
+    // All members of the group combine in the same order: min(+0, −0), sums of NaNs and the
+    // rounding of sums depend on it, and all must end with the same bits.
+    round.before = digit;
+    for (int i = 1; i < radix; ++i) {
+      round.sends.push_back({me + ((digit + i) % radix - digit) * distance, block, 1});
+    }
+    for (int other = 0; other < radix; ++other) {
+      if (other != digit) round.receives.push_back({me + (other - digit) * distance, block, 1});
+    }
+    distance *= radix;
   }
 }
 
@@ -115,22 +143,7 @@ void add_exchange(Plan& plan, std::span<const int> radices, int members, int me)
     round.combines = true;
     round.before = 0;
   }
-  int distance = 1;
-  for (const int radix : radices) {
-    const int digit = me / distance % radix;
-    Round& round = plan.rounds.emplace_back();
-    round.combines = true;
-    // All members of the group combine in the same order: min(+0, −0), sums of NaNs and the rounding
-    // of sums depend on it, and all must end with the same bits.
-    round.before = digit;
-    for (int i = 1; i < radix; ++i) {
-      round.sends.push_back({me + ((digit + i) % radix - digit) * distance, 0, 1});
-    }
-    for (int other = 0; other < radix; ++other) {
-      if (other != digit) round.receives.push_back({me + (other - digit) * distance, 0, 1});
-    }
-    distance *= radix;
-  }
+  add_exchange_of(plan, radices, me, 0);
   if (core < members) {
     Round& round = plan.rounds.emplace_back();
     if (has_guest) round.sends = {{me + core, 0, 1}};

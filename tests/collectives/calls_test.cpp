@@ -12,6 +12,7 @@
 
 #include <shoal/collectives/collectives.hpp>
 #include <shoal/collectives/registry.hpp>
+#include <shoal/runtime/cores.hpp>
 #include <shoal/runtime/error.hpp>
 #include <shoal/runtime/node_memory.hpp>
 #include <shoal/runtime/wait.hpp>
@@ -38,6 +39,14 @@ std::string error_of(const std::function<void()>& call) {
 TEST(Waiting, RanksSpinOnlyWhereTheMachineHasACoreForEach) {
   if (world().size() <= sysconf(_SC_NPROCESSORS_ONLN)) GTEST_SKIP() << "there are enough cores";
   EXPECT_FALSE(ranks_own_their_cores());
+}
+
+TEST(Waiting, CrowdingIsRanksForEachThreadAndAtLeastOne) {
+  const double machine = static_cast<double>(world().size()) / node_threads();
+  EXPECT_GE(ranks_per_thread(), std::max(1.0, machine));  // more only where a quota grants less
+  double others = ranks_per_thread();
+  all_reduce(world(), &others, &others, 1, DType::f64, ReduceOp::min);
+  EXPECT_EQ(others, ranks_per_thread());
 }
 
 TEST(BadCalls, ArgumentsThatMakeNoSense) {
@@ -196,6 +205,12 @@ TEST(Registry, CostsOrderTheAllReducesAsThePapersDo) {
   EXPECT_LT(cost("recursive_doubling", 8), cost("rabenseifner", 8));
   EXPECT_LT(cost("rabenseifner", 8), cost("ring", 8));
   EXPECT_LT(cost("ring", 1 << 26), cost("recursive_doubling", 1 << 26));
+  // A split less than Rabenseifner's, and as many bytes: never dearer, but for the adding.
+  const double adding = network.gamma * (1 << 13);
+  for (Bytes bytes = 8; bytes <= 1 << 13; bytes *= 2) {
+    EXPECT_LT(cost("hybrid", bytes), cost("rabenseifner", bytes) + adding);
+  }
+  EXPECT_LT(cost("hybrid", 1 << 13), cost("recursive_doubling", 1 << 13));
 }
 
 }  // namespace

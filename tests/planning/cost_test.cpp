@@ -221,8 +221,8 @@ TEST(Collectives, AreTheRegistrys) {
     for (const int ranks : {2, 3, 4, 7, 8}) {
       const double got = prices.collective(Operation::all_reduce, bytes, {ranks, 1});
       double least = 1e300;
-      for (const char* name : {"recursive_doubling", "recursive_multiplying", "rabenseifner",
-                               "direct", "ring", "bidirectional_ring"}) {
+      for (const char* name : {"recursive_doubling", "recursive_multiplying", "hybrid",
+                               "rabenseifner", "direct", "ring", "bidirectional_ring"}) {
         least =
             std::min(least, find_algorithm(Operation::all_reduce, name)
                                 .cost(static_cast<Bytes>(bytes), ranks, prices.network(0, ranks))

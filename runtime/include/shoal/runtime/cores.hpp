@@ -11,4 +11,10 @@ int node_threads() noexcept;
 /// the caller at any moment.
 int current_node_thread() noexcept;
 
+/// Ranks of the run for each hardware thread that they have, on the machine of the run where they
+/// have least (a control group's quota counts as so many threads); at least 1, and the same on all
+/// ranks. Hosts that are containers of one machine count as that machine if they have the same
+/// threads. Set by the Runtime.
+double ranks_per_thread() noexcept;
+
 }  // namespace shoal
