@@ -28,12 +28,13 @@ void require_like(const Communicator& world, const planning::Cluster& cluster) {
                    "run shoal tune with as many");
 }
 
-PlanCheck::Summary summary_of(const std::vector<PlanCheck::Row>& rows, bool otherwise_too) {
+PlanCheck::Summary summary_of(const std::vector<PlanCheck::Row>& rows, bool otherwise_too,
+                              double (PlanCheck::Row::*error)() const noexcept = &PlanCheck::Row::error) {
   PlanCheck::Summary summary;
   std::vector<double> errors, unfitted;
   for (const PlanCheck::Row& row : rows) {
     if (row.otherwise && !otherwise_too) continue;
-    errors.push_back(std::abs(row.error()));
+    errors.push_back(std::abs((row.*error)()));
     if (!row.fitted) unfitted.push_back(errors.back());
     summary.worst = std::max(summary.worst, errors.back());
   }
@@ -43,32 +44,30 @@ PlanCheck::Summary summary_of(const std::vector<PlanCheck::Row>& rows, bool othe
   return summary;
 }
 
-}  // namespace
-
-// How many times the machine was from the profile's condition, in what a measurement hangs on.
-double CheckContext::apart(const Probe& now, Hangs hangs) const {
-  if (!cluster.condition) return 1;
-  const Probe then = probe_of(*cluster.condition);
+// How many times one probe was from another, in what a measurement hangs on.
+double apart(const Probe& before, const Probe& after, Hangs hangs) {
   switch (hangs) {
-    case Hangs::on_products: return product_apart(now, then);
+    case Hangs::on_products: return product_apart(before, after);
     case Hangs::on_streams_and_meetings:
-      return std::max(stream_apart(now, then), meeting_apart(now, then));
-    case Hangs::on_products_and_streams: return work_apart(now, then);
+      return std::max(stream_apart(before, after), meeting_apart(before, after));
+    case Hangs::on_products_and_streams: return work_apart(before, after);
   }
   return 1;
 }
 
-// The same, in tolerances: above 1 it was another condition.
-double CheckContext::excess(const Probe& now, Hangs hangs) const {
-  if (!cluster.condition) return 0;
-  const Probe then = probe_of(*cluster.condition);
+// The same, in tolerances: above 1 the machine changed.
+double excess(const Probe& before, const Probe& after, Hangs hangs) {
   const auto of = [](double apart, double tolerance) { return (apart - 1) / (tolerance - 1); };
-  if (hangs != Hangs::on_streams_and_meetings) return of(apart(now, hangs), work_tolerance);
-  return std::max(of(stream_apart(now, then), work_tolerance),
-                  of(meeting_apart(now, then), meeting_tolerance));
+  if (hangs != Hangs::on_streams_and_meetings) return of(apart(before, after, hangs), work_tolerance);
+  return std::max(of(stream_apart(before, after), work_tolerance),
+                  of(meeting_apart(before, after), meeting_tolerance));
 }
 
+}  // namespace
+
 double PlanCheck::Row::error() const noexcept { return predicted / measured - 1; }
+
+double PlanCheck::Row::error_as_tuned() const noexcept { return as_tuned / measured - 1; }
 
 void settle(PlanCheck::Row& row, const std::vector<CheckTry>& tries) {
   std::vector<CheckTry> alike;
@@ -82,16 +81,17 @@ void settle(PlanCheck::Row& row, const std::vector<CheckTry>& tries) {
     }));
   }
   std::sort(alike.begin(), alike.end(),
-            [](const CheckTry& a, const CheckTry& b) { return a.seconds < b.seconds; });
+            [](const CheckTry& a, const CheckTry& b) { return a.ratio() < b.ratio(); });
   const CheckTry& middle = alike[(alike.size() - 1) / 2];  // of an even number the shorter: other work only adds
   row.measured = middle.seconds;
+  row.predicted = middle.predicted;
   row.apart = middle.apart;
   row.tries = static_cast<int>(alike.size());
-  row.scatter = alike.back().seconds / alike.front().seconds;
+  row.scatter = alike.back().ratio() / alike.front().ratio();
 }
 
 void CheckContext::add(const char* kind, const std::string& what, bool fitted, Hangs hangs,
-                       const std::function<double()>& measure, double predicted) const {
+                       const std::function<double()>& measure, const Prediction& predict) const {
   constexpr int further = 2;
   constexpr double far_apart = 1.25;  // from here on the middle of a few says little
   const std::size_t index = turn.next++;
@@ -100,21 +100,21 @@ void CheckContext::add(const char* kind, const std::string& what, bool fitted, H
     row.kind = kind;
     row.what = what;
     row.fitted = fitted;
+    row.as_tuned = predict(cluster);
+    broadcast(world, &row.as_tuned, 1, DType::f64, 0);
     rows.push_back(row);
     turn.of_rows.emplace_back();
   }
   PlanCheck::Row& row = rows[index];
   std::vector<CheckTry>& tries = turn.of_rows[index];
   for (int i = 0;; ++i) {
-    const Probe before = probe.taken().back();
+    const Probe before = present.look();
     const double measured = measure();
     const Probe after = probe.take();
-    double both[2] = {measured, predicted};
+    double both[2] = {measured, predict(present.between(before, after))};
     broadcast(world, both, 2, DType::f64, 0);
-    row.predicted = both[1];
     // Probes are the same on all ranks, and so is whether to go on.
-    tries.push_back({both[0], std::max(apart(before, hangs), apart(after, hangs)),
-                     std::max(excess(before, hangs), excess(after, hangs))});
+    tries.push_back({both[0], both[1], apart(before, after, hangs), excess(before, after, hangs)});
     settle(row, tries);
     if (!turn.last || i == further || !(row.otherwise || row.scatter > far_apart)) break;
   }
@@ -123,12 +123,11 @@ void CheckContext::add(const char* kind, const std::string& what, bool fitted, H
 
 PlanCheck check_plan(const Communicator& world, const PlanCheckOptions& options) {
   require_like(world, options.cluster);
-  const planning::Prices prices(options.cluster);
   PlanCheck check;
   ConditionProbe probe(world);
-  probe.take();
+  PresentMachine present(world, options.cluster, probe);
   CheckTurn turn;
-  const CheckContext context{world, options.cluster, prices, options, check.rows, probe, turn};
+  const CheckContext context{world, options.cluster, options, check.rows, probe, present, turn};
   // As the profile's kernels: turns over all of them, so that what happens to the machine for some seconds is in
   // one try of a row, not in all. Steps, whose tries are many calls long and begin with all memory anew, have one less.
   const auto in_turns = [&](int turns, const auto& measure_all) {
@@ -149,6 +148,7 @@ PlanCheck check_plan(const Communicator& world, const PlanCheckOptions& options)
   in_turns(turns_of_steps, [&] { check_steps(context, check.choices); });
   check.all = summary_of(check.rows, true);
   check.alike = summary_of(check.rows, false);
+  check.as_tuned = summary_of(check.rows, true, &PlanCheck::Row::error_as_tuned);
   return check;
 }
 

@@ -9,6 +9,7 @@
 #include <shoal/planning/estimate.hpp>
 #include <shoal/runtime/communicator.hpp>
 
+#include "plan/present.hpp"
 #include "tune/condition.hpp"
 
 namespace shoal::bench {
@@ -19,8 +20,11 @@ enum class Hangs { on_products, on_streams_and_meetings, on_products_and_streams
 /// One measurement of a row.
 struct CheckTry {
   double seconds = 0;
-  double apart = 1;   ///< from the profile's condition, as of the row
-  double excess = 0;  ///< the same in tolerances: above 1 it was another condition
+  double predicted = 0;  ///< for the condition of that moment
+  double apart = 1;      ///< the probe after it from that before it, as of the row
+  double excess = 0;     ///< the same in tolerances: above 1 the machine changed meanwhile
+
+  double ratio() const noexcept { return seconds / predicted; }
 };
 
 /// What a row is measured in several times: turns, so that its tries are spread over time.
@@ -30,29 +34,28 @@ struct CheckTurn {
   std::vector<std::vector<CheckTry>> of_rows = {};  ///< tries of each row
 };
 
-/// Sets what was measured: the middle of the tries in the profile's condition, of an even number
-/// the shorter; without any, the try nearest to it.
+/// What a row's prediction is by a profile.
+using Prediction = std::function<double(const planning::Cluster&)>;
+
+/// Sets what was measured and predicted: the middle, by the one over the other, of the tries during which the
+/// machine did not change, of an even number the shorter; without any, the try during which it changed least.
 void settle(PlanCheck::Row& row, const std::vector<CheckTry>& tries);
 
 /// What the parts work with.
 struct CheckContext {
   const Communicator& world;
   const planning::Cluster& cluster;
-  const planning::Prices& prices;
   const PlanCheckOptions& options;
   std::vector<PlanCheck::Row>& rows;
   ConditionProbe& probe;
+  PresentMachine& present;
   CheckTurn& turn;
 
-  /// Measures between two probes: adds a row, or in a further turn another try to the row that is next. In the last
-  /// turn it is measured again, up to twice, while no try was in the condition that the profile was measured in, or
-  /// those that were lie far apart. The measurement of rank 0 counts.
+  /// Measures between two probes, and predicts for the condition between them: adds a row, or in a further turn
+  /// another try to the row that is next. In the last turn it is measured again, up to twice, while the machine
+  /// changed during every try, or the others lie far apart. What rank 0 measures and predicts counts.
   void add(const char* kind, const std::string& what, bool fitted, Hangs hangs,
-           const std::function<double()>& measure, double predicted) const;
-
- private:
-  double apart(const Probe& now, Hangs hangs) const;
-  double excess(const Probe& now, Hangs hangs) const;
+           const std::function<double()>& measure, const Prediction& predict) const;
 };
 
 /// Collectives of the world, and of its halves at once, in sizes measured for the profile and between.

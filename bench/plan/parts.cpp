@@ -16,7 +16,9 @@
 #include "plan/check.hpp"
 #include "timing.hpp"
 #include "tune/fresh_collective.hpp"
+#include "tune/points.hpp"
 #include "tune/sampler.hpp"
+#include "tune/shared_rates.hpp"
 
 namespace shoal::bench {
 namespace {
@@ -50,18 +52,82 @@ std::string size_text(Bytes bytes) {
   return fmt::format("{} B", bytes);
 }
 
+// The points of a profile's table around a size, measured beside a row: short collectives hang on what
+// machine and network do in that very second.
+class Anchors {
+ public:
+  Anchors(const CheckContext& context, const Communicator& group, Operation operation, Bytes bytes)
+      : group_(group), operation_(operation) {
+    const planning::Table* const table = table_of(context.cluster);
+    if (table == nullptr) return;
+    const std::vector<double>& sizes = table->axes[1];
+    const auto size = static_cast<double>(bytes);
+    const auto above = std::lower_bound(sizes.begin(), sizes.end(), size);
+    if (above == sizes.end()) return;
+    if (above != sizes.begin() && *above != size) sizes_.push_back(*(above - 1));
+    sizes_.push_back(*above);
+    seconds_.assign(sizes_.size(), 0.0);
+  }
+
+  /// Measures one of them; `which` may be more than there are.
+  void measure(std::size_t which, double budget) {
+    if (which >= sizes_.size()) return;
+    seconds_[which] =
+        FreshCollective(group_, operation_, static_cast<Bytes>(sizes_[which])).time(budget);
+  }
+  /// The profile with what was measured.
+  planning::Cluster put_into(planning::Cluster cluster) const {
+    for (std::size_t i = 0; i < sizes_.size() && seconds_[i] > 0; ++i) {
+      planning::Table& table = *const_cast<planning::Table*>(table_of(cluster));
+      const auto row = std::find(table.axes[0].begin(), table.axes[0].end(), extent());
+      const auto column = std::find(table.axes[1].begin(), table.axes[1].end(), sizes_[i]);
+      if (row == table.axes[0].end() || column == table.axes[1].end()) continue;
+      const auto at = static_cast<std::size_t>((row - table.axes[0].begin()) *
+                                                   static_cast<std::ptrdiff_t>(table.axes[1].size()) +
+                                               (column - table.axes[1].begin()));
+      table.values[at] = group_.on_one_node()
+                             ? shared_seconds_a_byte(operation_, sizes_[i], group_.size(), seconds_[i],
+                                                     cluster.levels[0].measured.at("flag").at({extent()}))
+                             : std::max(seconds_[i] / sizes_[i], least_seconds_a_byte);
+    }
+    return cluster;
+  }
+
+ private:
+  double extent() const { return group_.on_one_node() ? group_.size() : group_.node_count(); }
+  const planning::Table* table_of(const planning::Cluster& cluster) const {
+    const planning::Level& level = group_.on_one_node() ? cluster.levels.front() : cluster.levels.back();
+    const std::string name(name_of(operation_));
+    const bool several = !group_.on_one_node() && group_.size() > group_.node_count();
+    const auto found = level.measured.find(several ? planning::whole_nodes_table(name) : name);
+    return found == level.measured.end() ? nullptr : &found->second;
+  }
+
+  const Communicator& group_;
+  Operation operation_;
+  std::vector<double> sizes_, seconds_;
+};
+
 // `groups`: of consecutive ranks, all at once.
 void check_collective(const CheckContext& context, const Communicator& group,
                       const CollectiveCase& of) {
   FreshCollective collective(group, of.operation, of.bytes);
-  const double predicted = context.prices.collective(
-      of.operation, static_cast<double>(collective.bytes()), {group.size(), 1});
+  Anchors anchors(context, group, of.operation, of.bytes);
+  const double budget = group.on_one_node() ? part_budget : links_budget;
   context.add("collective",
               fmt::format("{} of {} over {} ranks", name_of(of.operation), size_text(of.bytes),
                           group.size()),
               was_measured(context.cluster, of.operation, of.bytes), Hangs::on_streams_and_meetings,
-              [&] { return collective.time(group.on_one_node() ? part_budget : links_budget); },
-              predicted);
+              [&] {
+                anchors.measure(0, budget);
+                const double seconds = collective.time(budget);
+                anchors.measure(1, budget);
+                return seconds;
+              },
+              [&](const planning::Cluster& cluster) {
+                return planning::Prices(anchors.put_into(cluster)).collective(
+                    of.operation, static_cast<double>(collective.bytes()), {group.size(), 1});
+              });
 }
 
 // A product on every rank.
@@ -89,8 +155,10 @@ void check_product(const CheckContext& context, const Sampler& sampler, const st
               fmt::format("{} {}, {} x {} x {}", type, names[static_cast<int>(form)], m, n, k),
               on(axes[0], m) && on(axes[1], n) && on(axes[2], k), Hangs::on_products,
               [&] { return sampler.time(product); },
-              planning::product_seconds_of(device, type, form, static_cast<double>(m),
-                                           static_cast<double>(n), static_cast<double>(k)));
+              [&](const planning::Cluster& cluster) {
+                return planning::product_seconds_of(cluster.device, type, form, static_cast<double>(m),
+                                                    static_cast<double>(n), static_cast<double>(k));
+              });
 }
 
 // Of calls in which the ranks meet: all make as many.
@@ -131,22 +199,23 @@ void check_mlp(const CheckContext& context, Index rows, Index width) {
     up.backward(rows, x.data(), first.data(), dinner.data(), dx.data(), dfirst.data(), nullptr,
                 kernels::Gradients::overwrite);
   };
-  const planning::Device& device = context.cluster.device;
-  const auto r = static_cast<double>(rows), w = static_cast<double>(width),
-             i = static_cast<double>(inner);
-  const auto product = [&](Form form, double m, double n, double k) {
-    return planning::product_seconds_of(device, "fp32", form, m, n, k);
+  const auto predict = [&](const planning::Cluster& cluster) {
+    const planning::Device& device = cluster.device;
+    const auto r = static_cast<double>(rows), w = static_cast<double>(width),
+               i = static_cast<double>(inner);
+    const auto product = [&](Form form, double m, double n, double k) {
+      return planning::product_seconds_of(device, "fp32", form, m, n, k);
+    };
+    const double sum = planning::Prices(cluster).collective(Operation::all_reduce, 4 * r * w,
+                                                            Group{world.size(), 1});
+    return product(Form::nt, r, i, w) + product(Form::nt, r, w, i) + product(Form::nn, r, i, w) +
+           product(Form::tn, w, i, r) + product(Form::nn, r, w, i) + product(Form::tn, i, w, r) +
+           planning::stream_seconds_of(device, "bias_gelu", r, i) +
+           planning::stream_seconds_of(device, "gelu_backward", r, i) + 2 * sum;
   };
-  const double sum = context.prices.collective(Operation::all_reduce, 4 * r * w,
-                                               Group{world.size(), 1});
-  const double predicted =
-      product(Form::nt, r, i, w) + product(Form::nt, r, w, i) + product(Form::nn, r, i, w) +
-      product(Form::tn, w, i, r) + product(Form::nn, r, w, i) + product(Form::tn, i, w, r) +
-      planning::stream_seconds_of(device, "bias_gelu", r, i) +
-      planning::stream_seconds_of(device, "gelu_backward", r, i) + 2 * sum;
   context.add("layer", fmt::format("MLP of width {}, {} rows, tp={}", width, rows, world.size()),
               false, Hangs::on_products_and_streams, [&] { return slowest(world, both_passes); },
-              predicted);
+              predict);
 }
 
 // Attention with its projections, divided by heads.
@@ -171,27 +240,29 @@ void check_attention(const CheckContext& context, Index batch, Index time, Index
                    {dqkv_weight.data(), nullptr, dproj_weight.data(), nullptr}, dqkv.data(),
                    dattended.data(), {}, 0, kernels::Gradients::overwrite);
   };
-  const planning::Device& device = context.cluster.device;
-  const auto r = static_cast<double>(rows), w = static_cast<double>(width),
-             h = static_cast<double>(mine);
-  const auto product = [&](Form form, double m, double n, double k) {
-    return planning::product_seconds_of(device, "fp32", form, m, n, k);
+  const auto predict = [&](const planning::Cluster& cluster) {
+    const planning::Device& device = cluster.device;
+    const auto r = static_cast<double>(rows), w = static_cast<double>(width),
+               h = static_cast<double>(mine);
+    const auto product = [&](Form form, double m, double n, double k) {
+      return planning::product_seconds_of(device, "fp32", form, m, n, k);
+    };
+    const auto core = [&](bool backward) {
+      return planning::attention_seconds_of(
+          device, "fp32", backward, static_cast<double>(batch * layer.local_heads()),
+          static_cast<double>(time), static_cast<double>(layer.head_dim()));
+    };
+    const double sum = planning::Prices(cluster).collective(Operation::all_reduce, 4 * r * w,
+                                                            Group{world.size(), 1});
+    return product(Form::nt, r, 3 * h, w) + core(false) + product(Form::nt, r, w, h) +
+           product(Form::nn, r, h, w) + product(Form::tn, w, h, r) + core(true) +
+           product(Form::nn, r, w, 3 * h) + product(Form::tn, 3 * h, w, r) + 2 * sum;
   };
-  const auto core = [&](bool backward) {
-    return planning::attention_seconds_of(
-        device, "fp32", backward, static_cast<double>(batch * layer.local_heads()),
-        static_cast<double>(time), static_cast<double>(layer.head_dim()));
-  };
-  const double sum = context.prices.collective(Operation::all_reduce, 4 * r * w,
-                                               Group{world.size(), 1});
-  const double predicted = product(Form::nt, r, 3 * h, w) + core(false) + product(Form::nt, r, w, h) +
-                           product(Form::nn, r, h, w) + product(Form::tn, w, h, r) + core(true) +
-                           product(Form::nn, r, w, 3 * h) + product(Form::tn, 3 * h, w, r) + 2 * sum;
   context.add("layer",
               fmt::format("attention of width {}, {} x {} tokens, tp={}", width, batch, time,
                           world.size()),
               false, Hangs::on_products_and_streams, [&] { return slowest(world, both_passes); },
-              predicted);
+              predict);
 }
 
 }  // namespace

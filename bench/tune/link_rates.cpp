@@ -153,8 +153,8 @@ LinkRates::LinkRates(const Sampler& sampler, const LinkOptions& options)
       pair_(pair_of(sampler.world(), in_pair_)),
       lane_(sampler.world().split(place_on_node(sampler.world()), sampler.world().rank(),
                                   "profile: a lane")),
-      sizes_(profile_sizes(options.quick, longest_collective)),
-      message_sizes_(profile_sizes(options.quick, longest_message)),
+      sizes_(profile_sizes(options.quick, std::min(longest_collective, options.most_bytes))),
+      message_sizes_(profile_sizes(options.quick, std::min(longest_message, options.most_bytes))),
       messages_(message_sizes_.size() + 1) {
   const Communicator& world = sampler.world();
   for (const bool whole : {false, true}) {

@@ -10,6 +10,7 @@ namespace shoal::bench {
 struct LinkOptions {
   bool quick = false;
   std::string source;
+  double most_bytes = 1e300;  ///< longer ones are left out
 };
 
 inline constexpr double least_seconds_a_byte = 1e-14;

@@ -45,6 +45,11 @@ double flag_seconds(const Communicator& group) {
 
 }  // namespace
 
+double shared_seconds_a_byte(Operation operation, double bytes, int ranks, double seconds, double flag) {
+  const double moved = counted_bytes(operation, static_cast<Bytes>(bytes), ranks);
+  return std::max((seconds - 2 * ranks * flag) / moved, least_seconds_a_byte);
+}
+
 SharedMemoryRates::SharedMemoryRates(const Communicator& world, const LinkOptions& options)
     : options_(options),
       node_(world.split(world.node_of(world.rank()), world.rank(), "profile: the node")) {
@@ -53,10 +58,10 @@ SharedMemoryRates::SharedMemoryRates(const Communicator& world, const LinkOption
   constexpr double memory_part = 1.0 / 12;
   double most = memory_part * static_cast<double>(memory_left().bytes) / each;
   all_reduce(world, &most, &most, 1, DType::f64, ReduceOp::min);
-  sizes_ = profile_sizes(options.quick, std::min(most, 1.0 * (1 << 28)));
+  sizes_ = profile_sizes(options.quick, std::min({most, options.most_bytes, 1.0 * (1 << 28)}));
   // Gradients of a large model are longer than what the caches of all cores hold.
   constexpr double longest = 1 << 29;
-  if (!options.quick && most >= longest) sizes_.push_back(longest);
+  if (!options.quick && std::min(most, options.most_bytes) >= longest) sizes_.push_back(longest);
   for (const double size : profile_groups(each)) {
     const int ranks = static_cast<int>(size);
     // Ranks that are left over form a smaller group, of which nothing is asked.
@@ -121,9 +126,8 @@ Level SharedMemoryRates::level() const {
     for (const auto& [operation, seconds] : calls) {
       Table& table = level.measured[std::string(name_of(operation))];
       for (std::size_t i = 0; i < sizes_.size(); ++i) {
-        const double moved = counted_bytes(operation, static_cast<Bytes>(sizes_[i]), group.ranks);
         table.values.push_back(
-            std::max((seconds[i] - 2 * group.ranks * flag) / moved, least_seconds_a_byte));
+            shared_seconds_a_byte(operation, sizes_[i], group.ranks, seconds[i], flag));
       }
     }
   }

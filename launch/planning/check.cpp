@@ -37,13 +37,15 @@ void print_summary(const bench::PlanCheck& check) {
              100 * check.all.worst);
   const std::size_t otherwise = check.rows.size() - check.alike.rows;
   if (otherwise > 0) {
-    fmt::print("\n{} of them were measured on a machine that was otherwise than when the profile was "
-               "measured:\na probe beside them took so many times as long or as short. Without them: "
-               "median {:.1f} %, of those\nthat are no fit {:.1f} %; the worst {:.1f} %. If it stays so, "
-               "measure the profile anew with shoal tune.\n",
+    fmt::print("\nDuring {} of them the machine changed: a probe after them took so many times as long "
+               "or as\nshort as before. Without them: median {:.1f} %, of those that are no fit {:.1f} %; "
+               "the worst\n{:.1f} %.\n",
                otherwise, 100 * check.alike.median, 100 * check.alike.median_unfitted,
                100 * check.alike.worst);
   }
+  fmt::print("By the profile as it was tuned, whatever the machine has become since: median {:.1f} %, the "
+             "worst\n{:.1f} %.\n",
+             100 * check.as_tuned.median, 100 * check.as_tuned.worst);
   for (const bench::PlanCheck::Choice& choice : check.choices) {
     fmt::print("{:<12} the plan takes {}, the quickest is {}: {:.1f} % slower\n", choice.model,
                choice.planned, choice.best,
@@ -60,6 +62,7 @@ CheckJson json_of_check(const bench::PlanCheck& check, const planning::Cluster& 
                             {"fitted", row.fitted},
                             {"measured_seconds", row.measured},
                             {"predicted_seconds", row.predicted},
+                            {"predicted_as_tuned_seconds", row.as_tuned},
                             {"error", row.error()},
                             {"apart", row.apart},
                             {"otherwise", row.otherwise},
@@ -76,6 +79,7 @@ CheckJson json_of_check(const bench::PlanCheck& check, const planning::Cluster& 
   json["median_error"] = check.all.median;
   json["median_error_unfitted"] = check.all.median_unfitted;
   json["worst_error"] = check.all.worst;
+  json["as_tuned"] = {{"median_error", check.as_tuned.median}, {"worst_error", check.as_tuned.worst}};
   json["alike"] = {{"rows", check.alike.rows},
                    {"median_error", check.alike.median},
                    {"median_error_unfitted", check.alike.median_unfitted},

@@ -257,7 +257,7 @@ class Builder {
     // Experts that any of the tokens meet, if they choose by chance.
     const double touched = std::max(1.0, local * (1 - std::pow(1 - 1 / local, mine)));
     const double split = ep >= layout_.tp ? 1 : layout_.tp / ep;
-    mlp("experts", std::max(mine * split / touched, 1.0), d(model_.expert_ffn) / split, touched);
+    mlp("experts", std::max(mine / touched, 1.0), d(model_.expert_ffn) / split, touched);
     if (model_.shared_experts > 0) {
       mlp("shared expert", rows_, d(model_.shared_experts * model_.expert_ffn) / layout_.tp, 1);
     }

@@ -184,15 +184,16 @@ struct PlanCheck {
     std::string kind;    ///< "collective", "product", "layer", "step"
     std::string what;
     bool fitted = false;  ///< the profile holds this very measurement
-    double measured = 0, predicted = 0;  ///< seconds
+    double measured = 0, predicted = 0;  ///< seconds; predicted for the condition of that moment
+    double as_tuned = 0;                 ///< seconds predicted by the profile as it is
     /// How many times as long or as short a probe of what it consists of (products and sums, or sums and
-    /// barriers) took around the measurement as when the profile was measured; 1: the same, or the profile
-    /// does not say.
+    /// barriers) took after the measurement as before it.
     double apart = 1;
-    bool otherwise = false;         ///< so far apart that the machine was in another condition
-    int tries = 1;                  ///< that count; `measured` is their middle
-    double scatter = 1;             ///< how many times as long the longest of them is as the shortest
-    double error() const noexcept;  ///< predicted / measured − 1
+    bool otherwise = false;  ///< so far apart that the machine changed meanwhile
+    int tries = 1;           ///< that count; of their measurements over predictions this is the middle
+    double scatter = 1;      ///< how many times as large the largest of those is as the smallest
+    double error() const noexcept;           ///< predicted / measured − 1
+    double error_as_tuned() const noexcept;  ///< as_tuned / measured − 1
   };
   /// The mesh that a model should take, against the quickest.
   struct Choice {
@@ -207,7 +208,8 @@ struct PlanCheck {
     double median = 0, median_unfitted = 0, worst = 0;
   };
   Summary all;
-  Summary alike;  ///< without the rows of another condition
+  Summary alike;     ///< without the rows during which the machine changed
+  Summary as_tuned;  ///< of all, by the profile as it is
 };
 
 /// What is checked.
@@ -222,7 +224,8 @@ struct PlanCheckOptions {
 };
 
 /// Measures collectives, products, layers and training steps on the ranks of `world`, and prices each
-/// by the profile, which is the same on all ranks. Collective; the same on all ranks. Throws
+/// by the profile, which is the same on all ranks, for the condition that the machine is in: probes stand
+/// around each measurement, and what ranks exchange is measured anew now and then. Collective; the same on all ranks. Throws
 /// UsageError if the profile is of other ranks.
 PlanCheck check_plan(const Communicator& world, const PlanCheckOptions& options);
 
