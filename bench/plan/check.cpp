@@ -29,7 +29,8 @@ void require_like(const Communicator& world, const planning::Cluster& cluster) {
 }
 
 PlanCheck::Summary summary_of(const std::vector<PlanCheck::Row>& rows, bool otherwise_too,
-                              double (PlanCheck::Row::*error)() const noexcept = &PlanCheck::Row::error) {
+                              double (PlanCheck::Row::*error)()
+                                  const noexcept = &PlanCheck::Row::error) {
   PlanCheck::Summary summary;
   std::vector<double> errors, unfitted;
   for (const PlanCheck::Row& row : rows) {
@@ -47,10 +48,12 @@ PlanCheck::Summary summary_of(const std::vector<PlanCheck::Row>& rows, bool othe
 // How many times one probe was from another, in what a measurement hangs on.
 double apart(const Probe& before, const Probe& after, Hangs hangs) {
   switch (hangs) {
-    case Hangs::on_products: return product_apart(before, after);
+    case Hangs::on_products:
+      return product_apart(before, after);
     case Hangs::on_streams_and_meetings:
       return std::max(stream_apart(before, after), meeting_apart(before, after));
-    case Hangs::on_products_and_streams: return work_apart(before, after);
+    case Hangs::on_products_and_streams:
+      return work_apart(before, after);
   }
   return 1;
 }
@@ -58,7 +61,8 @@ double apart(const Probe& before, const Probe& after, Hangs hangs) {
 // The same, in tolerances: above 1 the machine changed.
 double excess(const Probe& before, const Probe& after, Hangs hangs) {
   const auto of = [](double apart, double tolerance) { return (apart - 1) / (tolerance - 1); };
-  if (hangs != Hangs::on_streams_and_meetings) return of(apart(before, after, hangs), work_tolerance);
+  if (hangs != Hangs::on_streams_and_meetings)
+    return of(apart(before, after, hangs), work_tolerance);
   return std::max(of(stream_apart(before, after), work_tolerance),
                   of(meeting_apart(before, after), meeting_tolerance));
 }

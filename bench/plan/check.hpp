@@ -37,8 +37,9 @@ struct CheckTurn {
 /// What a row's prediction is by a profile.
 using Prediction = std::function<double(const planning::Cluster&)>;
 
-/// Sets what was measured and predicted: the middle, by the one over the other, of the tries during which the
-/// machine did not change, of an even number the shorter; without any, the try during which it changed least.
+/// Sets what was measured and predicted: the middle, by the one over the other, of the tries during
+/// which the machine did not change, of an even number the shorter; without any, the try during
+/// which it changed least.
 void settle(PlanCheck::Row& row, const std::vector<CheckTry>& tries);
 
 /// What the parts work with.
@@ -51,9 +52,10 @@ struct CheckContext {
   PresentMachine& present;
   CheckTurn& turn;
 
-  /// Measures between two probes, and predicts for the condition between them: adds a row, or in a further turn
-  /// another try to the row that is next. In the last turn it is measured again, up to twice, while the machine
-  /// changed during every try, or the others lie far apart. What rank 0 measures and predicts counts.
+  /// Measures between two probes, and predicts for the condition between them: adds a row, or in a
+  /// further turn another try to the row that is next. In the last turn it is measured again, up to
+  /// twice, while the machine changed during every try, or the others lie far apart. What rank 0
+  /// measures and predicts counts.
   void add(const char* kind, const std::string& what, bool fitted, Hangs hangs,
            const std::function<double()>& measure, const Prediction& predict) const;
 };

@@ -52,13 +52,24 @@ std::string size_text(Bytes bytes) {
   return fmt::format("{} B", bytes);
 }
 
-// The points of a profile's table around a size, measured beside a row: short collectives hang on what
-// machine and network do in that very second.
+// The points of a profile's table around a size, measured beside a row: short collectives hang on
+// what machine and network do in that very second.
 class Anchors {
+  double extent() const { return group_.on_one_node() ? group_.size() : group_.node_count(); }
+  // Of a constant cluster a constant table; null if it has none.
+  template <typename SomeCluster>
+  auto* table_in(SomeCluster& cluster) const {
+    auto& level = group_.on_one_node() ? cluster.levels.front() : cluster.levels.back();
+    const std::string name(name_of(operation_));
+    const bool several = !group_.on_one_node() && group_.size() > group_.node_count();
+    const auto found = level.measured.find(several ? planning::whole_nodes_table(name) : name);
+    return found == level.measured.end() ? nullptr : &found->second;
+  }
+
  public:
   Anchors(const CheckContext& context, const Communicator& group, Operation operation, Bytes bytes)
       : group_(group), operation_(operation) {
-    const planning::Table* const table = table_of(context.cluster);
+    const planning::Table* const table = table_in(context.cluster);
     if (table == nullptr) return;
     const std::vector<double>& sizes = table->axes[1];
     const auto size = static_cast<double>(bytes);
@@ -78,31 +89,23 @@ class Anchors {
   /// The profile with what was measured.
   planning::Cluster put_into(planning::Cluster cluster) const {
     for (std::size_t i = 0; i < sizes_.size() && seconds_[i] > 0; ++i) {
-      planning::Table& table = *const_cast<planning::Table*>(table_of(cluster));
+      planning::Table& table = *table_in(cluster);
       const auto row = std::find(table.axes[0].begin(), table.axes[0].end(), extent());
       const auto column = std::find(table.axes[1].begin(), table.axes[1].end(), sizes_[i]);
       if (row == table.axes[0].end() || column == table.axes[1].end()) continue;
-      const auto at = static_cast<std::size_t>((row - table.axes[0].begin()) *
-                                                   static_cast<std::ptrdiff_t>(table.axes[1].size()) +
-                                               (column - table.axes[1].begin()));
-      table.values[at] = group_.on_one_node()
-                             ? shared_seconds_a_byte(operation_, sizes_[i], group_.size(), seconds_[i],
-                                                     cluster.levels[0].measured.at("flag").at({extent()}))
-                             : std::max(seconds_[i] / sizes_[i], least_seconds_a_byte);
+      const auto at = static_cast<std::size_t>(
+          (row - table.axes[0].begin()) * static_cast<std::ptrdiff_t>(table.axes[1].size()) +
+          (column - table.axes[1].begin()));
+      table.values[at] =
+          group_.on_one_node()
+              ? shared_seconds_a_byte(operation_, sizes_[i], group_.size(), seconds_[i],
+                                      cluster.levels[0].measured.at("flag").at({extent()}))
+              : std::max(seconds_[i] / sizes_[i], least_seconds_a_byte);
     }
     return cluster;
   }
 
  private:
-  double extent() const { return group_.on_one_node() ? group_.size() : group_.node_count(); }
-  const planning::Table* table_of(const planning::Cluster& cluster) const {
-    const planning::Level& level = group_.on_one_node() ? cluster.levels.front() : cluster.levels.back();
-    const std::string name(name_of(operation_));
-    const bool several = !group_.on_one_node() && group_.size() > group_.node_count();
-    const auto found = level.measured.find(several ? planning::whole_nodes_table(name) : name);
-    return found == level.measured.end() ? nullptr : &found->second;
-  }
-
   const Communicator& group_;
   Operation operation_;
   std::vector<double> sizes_, seconds_;
@@ -114,20 +117,21 @@ void check_collective(const CheckContext& context, const Communicator& group,
   FreshCollective collective(group, of.operation, of.bytes);
   Anchors anchors(context, group, of.operation, of.bytes);
   const double budget = group.on_one_node() ? part_budget : links_budget;
-  context.add("collective",
-              fmt::format("{} of {} over {} ranks", name_of(of.operation), size_text(of.bytes),
-                          group.size()),
-              was_measured(context.cluster, of.operation, of.bytes), Hangs::on_streams_and_meetings,
-              [&] {
-                anchors.measure(0, budget);
-                const double seconds = collective.time(budget);
-                anchors.measure(1, budget);
-                return seconds;
-              },
-              [&](const planning::Cluster& cluster) {
-                return planning::Prices(anchors.put_into(cluster)).collective(
-                    of.operation, static_cast<double>(collective.bytes()), {group.size(), 1});
-              });
+  context.add(
+      "collective",
+      fmt::format("{} of {} over {} ranks", name_of(of.operation), size_text(of.bytes),
+                  group.size()),
+      was_measured(context.cluster, of.operation, of.bytes), Hangs::on_streams_and_meetings,
+      [&] {
+        anchors.measure(0, budget);
+        const double seconds = collective.time(budget);
+        anchors.measure(1, budget);
+        return seconds;
+      },
+      [&](const planning::Cluster& cluster) {
+        return planning::Prices(anchors.put_into(cluster))
+            .collective(of.operation, static_cast<double>(collective.bytes()), {group.size(), 1});
+      });
 }
 
 // A product on every rank.
@@ -151,14 +155,14 @@ void check_product(const CheckContext& context, const Sampler& sampler, const st
   };
   const auto& axes = found->second.axes;
   const char* names[] = {"A B^T", "A B", "A^T B"};
-  context.add("product",
-              fmt::format("{} {}, {} x {} x {}", type, names[static_cast<int>(form)], m, n, k),
-              on(axes[0], m) && on(axes[1], n) && on(axes[2], k), Hangs::on_products,
-              [&] { return sampler.time(product); },
-              [&](const planning::Cluster& cluster) {
-                return planning::product_seconds_of(cluster.device, type, form, static_cast<double>(m),
-                                                    static_cast<double>(n), static_cast<double>(k));
-              });
+  context.add(
+      "product", fmt::format("{} {}, {} x {} x {}", type, names[static_cast<int>(form)], m, n, k),
+      on(axes[0], m) && on(axes[1], n) && on(axes[2], k), Hangs::on_products,
+      [&] { return sampler.time(product); },
+      [&](const planning::Cluster& cluster) {
+        return planning::product_seconds_of(cluster.device, type, form, static_cast<double>(m),
+                                            static_cast<double>(n), static_cast<double>(k));
+      });
 }
 
 // Of calls in which the ranks meet: all make as many.
@@ -213,9 +217,9 @@ void check_mlp(const CheckContext& context, Index rows, Index width) {
            planning::stream_seconds_of(device, "bias_gelu", r, i) +
            planning::stream_seconds_of(device, "gelu_backward", r, i) + 2 * sum;
   };
-  context.add("layer", fmt::format("MLP of width {}, {} rows, tp={}", width, rows, world.size()),
-              false, Hangs::on_products_and_streams, [&] { return slowest(world, both_passes); },
-              predict);
+  context.add(
+      "layer", fmt::format("MLP of width {}, {} rows, tp={}", width, rows, world.size()), false,
+      Hangs::on_products_and_streams, [&] { return slowest(world, both_passes); }, predict);
 }
 
 // Attention with its projections, divided by heads.
@@ -258,11 +262,10 @@ void check_attention(const CheckContext& context, Index batch, Index time, Index
            product(Form::nn, r, h, w) + product(Form::tn, w, h, r) + core(true) +
            product(Form::nn, r, w, 3 * h) + product(Form::tn, 3 * h, w, r) + 2 * sum;
   };
-  context.add("layer",
-              fmt::format("attention of width {}, {} x {} tokens, tp={}", width, batch, time,
-                          world.size()),
-              false, Hangs::on_products_and_streams, [&] { return slowest(world, both_passes); },
-              predict);
+  context.add(
+      "layer",
+      fmt::format("attention of width {}, {} x {} tokens, tp={}", width, batch, time, world.size()),
+      false, Hangs::on_products_and_streams, [&] { return slowest(world, both_passes); }, predict);
 }
 
 }  // namespace

@@ -21,7 +21,8 @@ void take_over(planning::Table& table, const planning::Table& fresh) {
   std::vector<std::size_t> index(table.axes.size(), 0);
   for (double& value : table.values) {
     std::vector<double> where;
-    for (std::size_t axis = 0; axis < index.size(); ++axis) where.push_back(table.axes[axis][index[axis]]);
+    for (std::size_t axis = 0; axis < index.size(); ++axis)
+      where.push_back(table.axes[axis][index[axis]]);
     if (where[last] <= fresh.axes[last].back()) value = fresh.at(where);
     for (std::size_t axis = last;; --axis) {
       if (++index[axis] < table.axes[axis].size() || axis == 0) break;
@@ -97,9 +98,10 @@ bool PresentMachine::may_measure() const {
 }
 
 const PresentMachine::Exchanges* PresentMachine::nearest(const Probe& probe) const {
-  const auto found = std::min_element(met_.begin(), met_.end(), [&](const Exchanges& a, const Exchanges& b) {
-    return exchanges_apart(a.condition, probe) < exchanges_apart(b.condition, probe);
-  });
+  const auto found =
+      std::min_element(met_.begin(), met_.end(), [&](const Exchanges& a, const Exchanges& b) {
+        return exchanges_apart(a.condition, probe) < exchanges_apart(b.condition, probe);
+      });
   return found == met_.end() ? nullptr : &*found;
 }
 

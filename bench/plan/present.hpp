@@ -12,17 +12,17 @@
 
 namespace shoal::bench {
 
-/// Brings a profile to the condition that its machine is in at the moment: kernels by how much longer
-/// the probe takes than when they were measured, and what ranks exchange by measuring it anew, as
-/// `tune` does, in one pass, once in each condition that the machine is met in. What is predicted is no
-/// part of either. Every call is collective.
+/// Brings a profile to the condition that its machine is in at the moment: kernels by how much
+/// longer the probe takes than when they were measured, and what ranks exchange by measuring it
+/// anew, as `tune` does, in one pass, once in each condition that the machine is met in. What is
+/// predicted is no part of either. Every call is collective.
 class PresentMachine {
  public:
   /// `tuned` outlives it.
   PresentMachine(const Communicator& world, const planning::Cluster& tuned, ConditionProbe& probe);
 
-  /// Takes a probe. If exchanges were not yet measured in a condition like it, measures them and takes
-  /// another, unless more than a fifth of the time would go into it.
+  /// Takes a probe. If exchanges were not yet measured in a condition like it, measures them and
+  /// takes another, unless more than a fifth of the time would go into it.
   Probe look();
   /// The profile of a machine that is between two probes.
   planning::Cluster between(const Probe& before, const Probe& after) const;

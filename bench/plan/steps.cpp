@@ -54,9 +54,9 @@ double step_seconds(const Communicator& world, const MeshShape& shape,
 
 // Of the meshes that were priced, what this one takes.
 double seconds_of(const std::vector<planning::PricedMesh>& meshes, const MeshShape& mesh) {
-  const auto found = std::find_if(meshes.begin(), meshes.end(), [&](const planning::PricedMesh& each) {
-    return each.mesh.text() == mesh.text();
-  });
+  const auto found = std::find_if(
+      meshes.begin(), meshes.end(),
+      [&](const planning::PricedMesh& each) { return each.mesh.text() == mesh.text(); });
   return found == meshes.end() ? 0 : found->estimate.seconds;
 }
 
@@ -81,7 +81,9 @@ void check_steps(const CheckContext& context, std::vector<PlanCheck::Choice>& ch
             Hangs::on_products_and_streams,
             [&] { return step_seconds(context.world, each.mesh, options, config.warm_up); },
             [&](const planning::Cluster& cluster) {
-              return seconds_of(planning::price_meshes(options, software, cluster, context.world.size()), each.mesh);
+              return seconds_of(
+                  planning::price_meshes(options, software, cluster, context.world.size()),
+                  each.mesh);
             });
         if (!context.turn.last) continue;
         const PlanCheck::Row& row = context.rows[context.turn.next - 1];

@@ -28,6 +28,18 @@ int ranks_of_node(const Communicator& world, int node) {
   return ranks;
 }
 
+// Where buffers outgrow the caches of a core, the seconds a byte are no power of the bytes over a
+// factor of four.
+std::vector<double> with_steps_between(const std::vector<double>& sizes) {
+  constexpr double first = 1 << 18, last = 1 << 24;
+  std::vector<double> all;
+  for (const double size : sizes) {
+    if (!all.empty() && all.back() >= first && size <= last) all.push_back(size / 2);
+    all.push_back(size);
+  }
+  return all;
+}
+
 // Bytes that the formula of a collective in shared buffers counts for each byte of the call.
 double counted_bytes(Operation operation, Bytes bytes, int ranks) {
   Network net;
@@ -45,7 +57,8 @@ double flag_seconds(const Communicator& group) {
 
 }  // namespace
 
-double shared_seconds_a_byte(Operation operation, double bytes, int ranks, double seconds, double flag) {
+double shared_seconds_a_byte(Operation operation, double bytes, int ranks, double seconds,
+                             double flag) {
   const double moved = counted_bytes(operation, static_cast<Bytes>(bytes), ranks);
   return std::max((seconds - 2 * ranks * flag) / moved, least_seconds_a_byte);
 }
@@ -59,6 +72,7 @@ SharedMemoryRates::SharedMemoryRates(const Communicator& world, const LinkOption
   double most = memory_part * static_cast<double>(memory_left().bytes) / each;
   all_reduce(world, &most, &most, 1, DType::f64, ReduceOp::min);
   sizes_ = profile_sizes(options.quick, std::min({most, options.most_bytes, 1.0 * (1 << 28)}));
+  if (!options.quick) sizes_ = with_steps_between(sizes_);
   // Gradients of a large model are longer than what the caches of all cores hold.
   constexpr double longest = 1 << 29;
   if (!options.quick && std::min(most, options.most_bytes) >= longest) sizes_.push_back(longest);

@@ -12,9 +12,10 @@
 
 namespace shoal::bench {
 
-/// What a profile holds of a collective over so many ranks of a node that takes `seconds`: seconds a byte in the
-/// formula beside the algorithm, beyond its flags.
-double shared_seconds_a_byte(Operation operation, double bytes, int ranks, double seconds, double flag);
+/// What a profile holds of a collective over so many ranks of a node that takes `seconds`: seconds
+/// a byte in the formula beside the algorithm, beyond its flags.
+double shared_seconds_a_byte(Operation operation, double bytes, int ranks, double seconds,
+                             double flag);
 
 /// Flags and every collective in groups of 2, 4, 8, ... ranks of a node that all work at once:
 /// measured in passes, of which the middle counts. What is called is collective.

@@ -186,12 +186,12 @@ struct PlanCheck {
     bool fitted = false;  ///< the profile holds this very measurement
     double measured = 0, predicted = 0;  ///< seconds; predicted for the condition of that moment
     double as_tuned = 0;                 ///< seconds predicted by the profile as it is
-    /// How many times as long or as short a probe of what it consists of (products and sums, or sums and
-    /// barriers) took after the measurement as before it.
+    /// How many times as long or as short a probe of what it consists of (products and sums, or
+    /// sums and barriers) took after the measurement as before it.
     double apart = 1;
     bool otherwise = false;  ///< so far apart that the machine changed meanwhile
-    int tries = 1;           ///< that count; of their measurements over predictions this is the middle
-    double scatter = 1;      ///< how many times as large the largest of those is as the smallest
+    int tries = 1;       ///< that count; of their measurements over predictions this is the middle
+    double scatter = 1;  ///< how many times as large the largest of those is as the smallest
     double error() const noexcept;           ///< predicted / measured − 1
     double error_as_tuned() const noexcept;  ///< as_tuned / measured − 1
   };
@@ -223,10 +223,10 @@ struct PlanCheckOptions {
   std::function<void(const PlanCheck::Row&)> progress;
 };
 
-/// Measures collectives, products, layers and training steps on the ranks of `world`, and prices each
-/// by the profile, which is the same on all ranks, for the condition that the machine is in: probes stand
-/// around each measurement, and what ranks exchange is measured anew now and then. Collective; the same on all ranks. Throws
-/// UsageError if the profile is of other ranks.
+/// Measures collectives, products, layers and training steps on the ranks of `world`, and prices
+/// each by the profile, which is the same on all ranks, for the condition that the machine is in:
+/// probes stand around each measurement, and what ranks exchange is measured anew now and then.
+/// Collective; the same on all ranks. Throws UsageError if the profile is of other ranks.
 PlanCheck check_plan(const Communicator& world, const PlanCheckOptions& options);
 
 }  // namespace shoal::bench
