@@ -37,15 +37,17 @@ void print_summary(const bench::PlanCheck& check) {
              100 * check.all.worst);
   const std::size_t otherwise = check.rows.size() - check.alike.rows;
   if (otherwise > 0) {
-    fmt::print("\nDuring {} of them the machine changed: a probe after them took so many times as long "
-               "or as\nshort as before. Without them: median {:.1f} %, of those that are no fit {:.1f} %; "
-               "the worst\n{:.1f} %.\n",
-               otherwise, 100 * check.alike.median, 100 * check.alike.median_unfitted,
-               100 * check.alike.worst);
+    fmt::print(
+        "\nDuring {} of them the machine changed: a probe after them took so many times as long "
+        "or as\nshort as before. Without them: median {:.1f} %, of those that are no fit {:.1f} %; "
+        "the worst\n{:.1f} %.\n",
+        otherwise, 100 * check.alike.median, 100 * check.alike.median_unfitted,
+        100 * check.alike.worst);
   }
-  fmt::print("By the profile as it was tuned, whatever the machine has become since: median {:.1f} %, the "
-             "worst\n{:.1f} %.\n",
-             100 * check.as_tuned.median, 100 * check.as_tuned.worst);
+  fmt::print(
+      "By the profile as it was tuned, whatever the machine has become since: median {:.1f} %, the "
+      "worst\n{:.1f} %.\n",
+      100 * check.as_tuned.median, 100 * check.as_tuned.worst);
   for (const bench::PlanCheck::Choice& choice : check.choices) {
     fmt::print("{:<12} the plan takes {}, the quickest is {}: {:.1f} % slower\n", choice.model,
                choice.planned, choice.best,
@@ -79,7 +81,8 @@ CheckJson json_of_check(const bench::PlanCheck& check, const planning::Cluster& 
   json["median_error"] = check.all.median;
   json["median_error_unfitted"] = check.all.median_unfitted;
   json["worst_error"] = check.all.worst;
-  json["as_tuned"] = {{"median_error", check.as_tuned.median}, {"worst_error", check.as_tuned.worst}};
+  json["as_tuned"] = {{"median_error", check.as_tuned.median},
+                      {"worst_error", check.as_tuned.worst}};
   json["alike"] = {{"rows", check.alike.rows},
                    {"median_error", check.alike.median},
                    {"median_error_unfitted", check.alike.median_unfitted},

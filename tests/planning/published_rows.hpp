@@ -1,4 +1,5 @@
-// Rows of tables of training throughput that others have published, and how far the plan is from them.
+// Rows of tables of training throughput that others have published, and how far the plan is from
+// them.
 #pragma once
 
 #include <algorithm>
@@ -22,13 +23,13 @@ struct TrainingRow {
   const char* model;
   Index sequence, batch;
   Layout layout;
-  double tokens;  // a second and GPU, measured
+  double tokens;                  // a second and GPU, measured
   std::string gathered, reduced;  // what travels in another type
 };
 
 // Errors of the rows, printed.
-inline std::vector<double> errors_of(const std::vector<TrainingRow>& rows, const char* software_name,
-                              const char* type) {
+inline std::vector<double> errors_of(const std::vector<TrainingRow>& rows,
+                                     const char* software_name, const char* type) {
   const Software software = find_software(software_name);
   std::vector<double> errors;
   for (const TrainingRow& row : rows) {
@@ -48,10 +49,11 @@ inline std::vector<double> errors_of(const std::vector<TrainingRow>& rows, const
     EXPECT_EQ(made.why_not, "") << row.model << ' ' << row.layout.text();
     const double predicted = made.tokens_per_second / row.layout.ranks();
     errors.push_back(predicted / row.tokens - 1);
-    std::printf("%-8s %-14s %4d GPUs, %4ld tokens: predicted %6.0f, measured %6.0f tokens/s a GPU "
-                "(%+.1f %%)\n",
-                row.cluster, row.model, row.layout.ranks(), static_cast<long>(row.sequence), predicted,
-                row.tokens, 100 * errors.back());
+    std::printf(
+        "%-8s %-14s %4d GPUs, %4ld tokens: predicted %6.0f, measured %6.0f tokens/s a GPU "
+        "(%+.1f %%)\n",
+        row.cluster, row.model, row.layout.ranks(), static_cast<long>(row.sequence), predicted,
+        row.tokens, 100 * errors.back());
   }
   std::vector<double> sizes;
   for (const double error : errors) sizes.push_back(std::abs(error));

@@ -109,7 +109,8 @@ TEST(Published, SelectiveRecomputation) {
 }
 
 // distributed-llama's README at commits aec85b9 (Raspberry Pi 4, version 0.1) and 7eb77ca
-// (Raspberry Pi 5, version 0.3): ms a token.
+// (Raspberry Pi 5, version 0.3), and its pull requests 64 (versions 0.6 and 0.7) and 136 (0.10.6):
+// ms a token.
 struct PiRow {
   const char* cluster;
   const char* model;
@@ -139,7 +140,10 @@ TEST(Published, RaspberryPi) {
       {"rpi4", "llama-2-13b", 8, 1114.88, false}, {"rpi4", "llama-2-70b", 8, 4842.81, false},
       {"rpi5", "llama-2-7b", 1, 441.09, false},   {"rpi5", "llama-2-7b", 2, 341.46, false},
       {"rpi5", "llama-2-7b", 4, 219.08, false},   {"rpi5", "llama-3-8b", 1, 564.31, false},
-      {"rpi5", "llama-3-8b", 2, 444.27, false},   {"rpi5", "llama-3-8b", 4, 331.47, false}};
+      {"rpi5", "llama-3-8b", 2, 444.27, false},   {"rpi5", "llama-3-8b", 4, 331.47, false},
+      {"rpi5", "llama-3-8b", 2, 327.17, false},   {"rpi5", "llama-3-8b", 4, 235.69, false},
+      {"rpi5", "llama-3-8b", 2, 343.44, false},   {"rpi5", "llama-3-8b", 4, 256.23, false},
+      {"rpi5", "llama-3-8b", 2, 333.66, false},   {"rpi5", "tinyllama-1.1b", 2, 65.93, false}};
   std::vector<double> held_out;
   for (const PiRow& row : rows) {
     const Estimate made = generate(row);
@@ -150,8 +154,10 @@ TEST(Published, RaspberryPi) {
                 row.fit ? " fit" : "");
     if (!row.fit) held_out.push_back(std::abs(error));
     // Known misses, as docs/planning.md says: the transfers of 70B on eight boards, 34 ms a layer,
-    // and what the vocabulary of Llama 3 costs the root beyond its product.
+    // what the vocabulary of Llama 3 cost the root of version 0.3 beyond its product, and
+    // operations shorter than those that launches were fitted to.
     const bool known = std::string(row.model) == "llama-2-70b" ||
+                       std::string(row.model) == "tinyllama-1.1b" ||
                        (std::string(row.model) == "llama-3-8b" && row.nodes > 1);
     EXPECT_LT(std::abs(error), known ? 0.45 : 0.25) << row.model << ' ' << row.nodes;
   }

@@ -1,5 +1,5 @@
-// Training throughput that others have published and nothing was fitted to: whole tables, with the rows
-// that say what the model needs to know. docs/planning.md has them with their errors.
+// Training throughput that others have published and nothing was fitted to: whole tables, with the
+// rows that say what the model needs to know. docs/planning.md has them with their errors.
 #include <cstdio>
 #include <vector>
 

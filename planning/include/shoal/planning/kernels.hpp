@@ -60,9 +60,9 @@ double attention_seconds_of(const Device& device, std::string_view type, bool ba
                             double sequences_and_heads, double tokens, double head_width);
 double stream_seconds_of(const Device& device, std::string_view kernel, double rows, double cols);
 
-/// A measured cluster whose processors are in another condition than when it was measured (Condition):
-/// products, with attention, take `products` times as long, all other kernels `streams` times. What its
-/// ranks exchange stays as it is.
+/// A measured cluster whose processors are in another condition than when it was measured
+/// (Condition): products, with attention, take `products` times as long, all other kernels
+/// `streams` times. What its ranks exchange stays as it is.
 Cluster in_condition(const Cluster& cluster, double products, double streams);
 
 }  // namespace shoal::planning
