@@ -180,6 +180,22 @@ TEST(MeasuredProfile, PricesSharedMemoryByFlagsAndBytes) {
 
 // A rank by itself has no exchanges: twice as slow kernels make twice as long a step; and products
 // are priced for what they are, 6 FLOPs a weight and token and the whole of attention.
+// What a probe says of kernels changes them alone, each by its own kind.
+TEST(MeasuredProfile, GoesWithTheConditionOfItsMachine) {
+  const Cluster then = machine(1, 2), now = in_condition(then, 2, 3);
+  const double before = product_seconds_of(then.device, "fp32", Form::tn, 64, 48, 32);
+  EXPECT_NEAR(product_seconds_of(now.device, "fp32", Form::tn, 64, 48, 32) / before, 2, 1e-12);
+  const double core = attention_seconds_of(then.device, "fp32", true, 4, 64, 32);
+  EXPECT_NEAR(attention_seconds_of(now.device, "fp32", true, 4, 64, 32) / core, 2, 1e-12);
+  for (const StreamKernel& kernel : stream_kernels) {
+    const double stream = stream_seconds_of(then.device, kernel.name, 16, 64);
+    EXPECT_NEAR(stream_seconds_of(now.device, kernel.name, 16, 64) / stream, 3, 1e-12)
+        << kernel.name;
+  }
+  EXPECT_EQ(Prices(now).collective(Operation::all_reduce, 4096, {2, 1}),
+            Prices(then).collective(Operation::all_reduce, 4096, {2, 1}));
+}
+
 TEST(MeasuredStep, FollowsTheKernels) {
   const models::TrainOptions options = small_run();
   Cluster slow = machine(1, 1);
