@@ -35,12 +35,24 @@ def _create_process_group(options, _backend_options=None):
     if is_default:
         start.join(store, rank, size, timeout)
         _generation += 1
+    elif not _C.alive():
+        _join_by_first_group(store, rank, ranks, timeout)
     # Everybody is there before MPI is called, which would wait for ever.
     prefix = f"shoal/{_generation}"
     store.set(f"{prefix}/{rank}", str(_C.world_rank()))
     name = "world" if is_default else f"group {options.group_id}"
     members = [_member(store, f"{prefix}/{other}", other, name) for other in range(size)]
     return _C.make_group(members, name, timeout)
+
+
+def _join_by_first_group(store, rank, ranks, timeout):
+    """Where the default group is another backend's, the run begins with the first group that is Shoal's. Nobody
+    can join it later."""
+    world_size = _dist.get_world_size()
+    if len(ranks) < world_size:
+        raise ValueError(f"shoal: the first group of this backend has {len(ranks)} of the {world_size} ranks, and a "
+                         'run begins with all of them; call init_process_group("shoal"), or make a group of all first')
+    start.join(store, ranks[rank], world_size, timeout)
 
 
 def _member(store, key, rank, group):

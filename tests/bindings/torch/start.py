@@ -1,5 +1,6 @@
 """start.py RANKS: the ranks find each other by a file, by env://, and by tcp://, without mpirun; one
-that throws, or is killed, leaves none waiting; ranks on two hosts are told; and nothing is left behind."""
+that throws, or is killed, leaves none waiting; ranks on two hosts are told; nothing is left behind; and
+the default group may be Gloo's."""
 import glob
 import os
 import signal
@@ -10,7 +11,8 @@ import tempfile
 import time
 
 PROGRAM = r"""
-import os, sys, time
+import os, sys, time, types
+from datetime import timedelta
 before = set(os.environ)
 import torch, torch.distributed as dist
 import shoal_torch
@@ -25,6 +27,26 @@ if how == "elsewhere":
         assert "is on another host" in str(error) and "elsewhere" in str(error), error
         sys.exit()
     sys.exit("ranks of two hosts without mpirun")
+if how == "beside":  # the run begins with the first group that is Shoal's, which must have all ranks
+    dist.init_process_group("gloo", init_method=method, rank=rank, world_size=size)
+    if size > 1 and rank == 0:
+        try:
+            shoal_torch._create_process_group(types.SimpleNamespace(
+                store=None, group_rank=0, group_size=1, timeout=timedelta(1), global_ranks_in_group=[0]))
+        except ValueError as error:
+            assert f"1 of the {size} ranks" in str(error), error
+        else:
+            sys.exit("a run of less than all ranks")
+    group = dist.new_group(list(range(size)), backend="shoal")
+    x = torch.tensor([float(rank)])
+    dist.all_reduce(x, group=group)
+    assert x.item() == size * (size - 1) / 2
+    alone = dist.new_group([size - 1], backend="shoal")
+    if rank == size - 1:
+        dist.all_reduce(x, group=alone)
+        assert x.item() == size * (size - 1) / 2
+    dist.destroy_process_group()
+    sys.exit()
 if method == "env":
     os.environ.update(RANK=str(rank), WORLD_SIZE=str(size), MASTER_ADDR="127.0.0.1", MASTER_PORT=sys.argv[5])
     dist.init_process_group("shoal")
@@ -85,6 +107,7 @@ began = time.monotonic()
 with tempfile.TemporaryDirectory() as folder:
     os.environ["TMPDIR"] = folder
     run(f"file://{folder}/first", "twice")
+    run(f"file://{folder}/second", "beside")
     run("env", "late")
     run("tcp://127.0.0.1:PORT", "throws")
     if size > 1:
