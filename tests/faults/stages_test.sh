@@ -23,7 +23,7 @@ rank_of() { tr '\0' '\n' <"/proc/$1/environ" 2>/dev/null | sed -n 's/^OMPI_COMM_
 # kill_after RANK STEP LOG LAUNCHER: once that step is in the log.
 kill_after() {
   local pid
-  while ! grep -q "step *$2 " "$3" && kill -0 "$4" 2>/dev/null; do sleep 0.02; done
+  while ! grep -qs "step *$2 " "$3" && kill -0 "$4" 2>/dev/null; do sleep 0.02; done
   for pid in $(workers); do
     [ "$(rank_of "$pid")" = "$1" ] && kill -s KILL "$pid"
   done
@@ -35,7 +35,8 @@ ends_within() { # SECONDS PID
 }
 
 for victim in 0 1; do
-  rm -rf "$out"
+  # The log too: the shell in the background empties it only once it has a turn.
+  rm -rf "$out" log.txt
   "$mpirun" -n 2 "$shoal" train "${flags[@]}" --max-iters 100000 >log.txt 2>&1 </dev/null &
   launcher=$!
   kill_after "$victim" 5 log.txt "$launcher"
@@ -55,7 +56,7 @@ for victim in 0 1; do
   [ -z "$left" ] || fail "processes are left: $left"
 done
 
-rm -rf "$out"
+rm -rf "$out" log.txt
 "$shoal" run -n 2 --restarts 1 -- train "${flags[@]}" --max-iters 600 >log.txt 2>&1 </dev/null &
 launcher=$!
 kill_after 1 25 log.txt "$launcher"
