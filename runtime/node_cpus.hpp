@@ -9,8 +9,7 @@ namespace shoal {
 
 struct NodeCpus {
   int ranks = 1;  ///< ranks on this machine that MPI knows to share its memory
-  int ranks_in_all =
-      1;  ///< ranks on this machine, those of other containers on the same threads included
+  int ranks_in_all = 1;  ///< the same with those of other containers on the same threads
   int all = 0;              ///< hardware threads that any of them may run on
   std::vector<int> numbers;  ///< of these, as the system numbers them
   int own_cores = 1;        ///< cores this rank may run on

@@ -182,17 +182,11 @@ std::uint64_t identity_of(const std::vector<std::uint64_t>& threads) {
 // Hosts that are containers of one machine do not know of each other; counted are all ranks of it.
 void count_ranks_in_all(const Communicator& comm, const std::vector<std::uint64_t>& threads,
                         NodeCpus& cpus) {
-  struct Entry {
-    std::uint64_t machine;
-    double quota;
-  };
-  const Entry mine{identity_of(threads), cpus.quota};
-  std::vector<Entry> all(static_cast<std::size_t>(comm.size()));
-  check_mpi(MPI_Allgather(&mine, sizeof mine, MPI_BYTE, all.data(), sizeof mine, MPI_BYTE,
-                          mpi_handle(comm)),
+  const std::uint64_t mine = identity_of(threads);
+  std::vector<std::uint64_t> all(static_cast<std::size_t>(comm.size()));
+  check_mpi(MPI_Allgather(&mine, 1, MPI_UINT64_T, all.data(), 1, MPI_UINT64_T, mpi_handle(comm)),
             "topology");
-  cpus.ranks_in_all = static_cast<int>(std::count_if(
-      all.begin(), all.end(), [&](const Entry& other) { return other.machine == mine.machine; }));
+  cpus.ranks_in_all = static_cast<int>(std::count(all.begin(), all.end(), mine));
   cpus.crowding = std::max(1.0, static_cast<double>(cpus.ranks_in_all) / std::max(1, cpus.all));
   if (cpus.quota > 0) cpus.crowding = std::max(cpus.crowding, cpus.ranks / cpus.quota);
   check_mpi(MPI_Allreduce(MPI_IN_PLACE, &cpus.crowding, 1, MPI_DOUBLE, MPI_MAX, mpi_handle(comm)),
