@@ -180,6 +180,22 @@ double slowest(const Communicator& world, const std::function<void()>& call) {
   return lower_quartile(times);
 }
 
+// The three products of a linear layer's forward and backward pass.
+double products_of_both_passes(const planning::Device& device, double rows, double outputs,
+                               double inputs) {
+  const auto product = [&](Form form, double m, double n, double k) {
+    return planning::product_seconds_of(device, "fp32", form, m, n, k);
+  };
+  return product(Form::nt, rows, outputs, inputs) + product(Form::nn, rows, inputs, outputs) +
+         product(Form::tn, outputs, inputs, rows);
+}
+
+// An all-reduce of so many floats over all ranks.
+double sum_seconds(const planning::Cluster& cluster, const Communicator& world, double floats) {
+  return planning::Prices(cluster).collective(Operation::all_reduce, sizeof(float) * floats,
+                                              Group{world.size(), 1});
+}
+
 // An MLP divided over all ranks, forward and backward.
 void check_mlp(const CheckContext& context, Index rows, Index width) {
   const Communicator& world = context.world;
@@ -207,15 +223,10 @@ void check_mlp(const CheckContext& context, Index rows, Index width) {
     const planning::Device& device = cluster.device;
     const auto r = static_cast<double>(rows), w = static_cast<double>(width),
                i = static_cast<double>(inner);
-    const auto product = [&](Form form, double m, double n, double k) {
-      return planning::product_seconds_of(device, "fp32", form, m, n, k);
-    };
-    const double sum = planning::Prices(cluster).collective(Operation::all_reduce, 4 * r * w,
-                                                            Group{world.size(), 1});
-    return product(Form::nt, r, i, w) + product(Form::nt, r, w, i) + product(Form::nn, r, i, w) +
-           product(Form::tn, w, i, r) + product(Form::nn, r, w, i) + product(Form::tn, i, w, r) +
+    return products_of_both_passes(device, r, i, w) + products_of_both_passes(device, r, w, i) +
            planning::stream_seconds_of(device, "bias_gelu", r, i) +
-           planning::stream_seconds_of(device, "gelu_backward", r, i) + 2 * sum;
+           planning::stream_seconds_of(device, "gelu_backward", r, i) +
+           2 * sum_seconds(cluster, world, r * w);
   };
   context.add(
       "layer", fmt::format("MLP of width {}, {} rows, tp={}", width, rows, world.size()), false,
@@ -248,19 +259,13 @@ void check_attention(const CheckContext& context, Index batch, Index time, Index
     const planning::Device& device = cluster.device;
     const auto r = static_cast<double>(rows), w = static_cast<double>(width),
                h = static_cast<double>(mine);
-    const auto product = [&](Form form, double m, double n, double k) {
-      return planning::product_seconds_of(device, "fp32", form, m, n, k);
-    };
     const auto core = [&](bool backward) {
       return planning::attention_seconds_of(
           device, "fp32", backward, static_cast<double>(batch * layer.local_heads()),
           static_cast<double>(time), static_cast<double>(layer.head_dim()));
     };
-    const double sum = planning::Prices(cluster).collective(Operation::all_reduce, 4 * r * w,
-                                                            Group{world.size(), 1});
-    return product(Form::nt, r, 3 * h, w) + core(false) + product(Form::nt, r, w, h) +
-           product(Form::nn, r, h, w) + product(Form::tn, w, h, r) + core(true) +
-           product(Form::nn, r, w, 3 * h) + product(Form::tn, 3 * h, w, r) + 2 * sum;
+    return products_of_both_passes(device, r, 3 * h, w) + products_of_both_passes(device, r, w, h) +
+           core(false) + core(true) + 2 * sum_seconds(cluster, world, r * w);
   };
   context.add(
       "layer",

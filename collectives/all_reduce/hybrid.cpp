@@ -35,7 +35,6 @@ struct HybridRadices {
 };
 
 double seconds_of(const HybridRadices& radices, Bytes bytes, const Network& net) {
-  constexpr double idle = 1.05;  // as Rabenseifner's: every step takes another connection
   const double n = static_cast<double>(bytes);
   double seconds = 0;
   double blocks = 1;
@@ -47,7 +46,8 @@ double seconds_of(const HybridRadices& radices, Bytes bytes, const Network& net)
     seconds += net.alpha + (radix - 2) * net.overhead +
                (radix - 1) * n / blocks * (net.per_node * net.beta + net.gamma);
   }
-  return seconds + (blocks - 1) / blocks * n * (2 * idle * net.per_node * net.beta + net.gamma);
+  return seconds +
+         (blocks - 1) / blocks * n * (2 * split_idle * net.per_node * net.beta + net.gamma);
 }
 
 HybridRadices cheapest_radices(Bytes bytes, int ranks, const Network& net) {

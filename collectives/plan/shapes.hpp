@@ -29,6 +29,10 @@ void add_ring_all_gather(Plan& plan, int members, int me, int first, Direction d
 /// members with the same place among these.
 void add_split_reduce_scatter(Plan& plan, std::span<const int> radices, int me, int sharing = 1);
 void add_split_all_gather(Plan& plan, std::span<const int> radices, int me, int sharing = 1);
+/// Of the time that their bytes take of the wire: with every step the data takes another
+/// connection, which TCP fills only after a while (measured: a twentieth of the time and more is
+/// idle).
+constexpr double split_idle = 1.05;
 
 /// All-reduce of block 0 in a round for each radix: the members of a group exchange all they have.
 /// Members beyond the product of the radices hand their data to another before, and get the result
