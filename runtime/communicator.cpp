@@ -1,5 +1,6 @@
 #include <shoal/runtime/communicator.hpp>
 
+#include <algorithm>
 #include <numeric>
 #include <utility>
 
@@ -50,8 +51,23 @@ Communicator::Impl::Impl(MPI_Comm handle, std::string group_name,
       MPI_Group_translate_ranks(group, size, mine.data(), table->group, world_ranks.data());
   MPI_Group_free(&group);
   check_mpi(code, "communicator");
+  number_nodes();
+}
 
-  // Nodes are numbered anew here, in order of their first rank.
+Communicator::Impl::Impl(const Impl& whole, std::span<const Rank> ranks, std::string group_name)
+    : owned(false),
+      name(std::move(group_name)),
+      recorded_name(flight::intern(name)),
+      table(whole.table),
+      rank(static_cast<Rank>(std::find(ranks.begin(), ranks.end(), whole.rank) - ranks.begin())),
+      size(static_cast<int>(ranks.size())) {
+  for (const Rank each : ranks)
+    world_ranks.push_back(whole.world_ranks.at(static_cast<std::size_t>(each)));
+  number_nodes();
+}
+
+// Anew here, in order of each node's first rank.
+void Communicator::Impl::number_nodes() {
   std::map<int, int> number_of;
   for (const Rank world : world_ranks) {
     if (world == MPI_UNDEFINED) {
@@ -99,6 +115,10 @@ Communicator Communicator::duplicate(std::string name) const {
   MPI_Comm copy = MPI_COMM_NULL;
   check_mpi(MPI_Comm_dup(impl_->comm, &copy), "duplicate communicator");
   return Communicator(std::make_unique<Impl>(copy, std::move(name), impl_->table));
+}
+
+Communicator Communicator::members(std::span<const Rank> ranks, std::string name) const {
+  return Communicator(std::make_unique<Impl>(*impl_, ranks, std::move(name)));
 }
 
 const std::string& Communicator::host_of(Rank rank) const {

@@ -7,6 +7,7 @@
 #include <cstdint>
 #include <map>
 #include <memory>
+#include <span>
 #include <string>
 #include <typeindex>
 #include <vector>
@@ -28,6 +29,8 @@ struct Communicator::Impl {
 
   Impl(MPI_Comm handle, std::string group_name, std::shared_ptr<const WorldTable> world_table,
        Handle whose = Handle::owned);
+  /// Of `whole` the members `ranks`, this process among them; no handle.
+  Impl(const Impl& whole, std::span<const Rank> ranks, std::string group_name);
   Impl(const Impl&) = delete;
   Impl& operator=(const Impl&) = delete;
   ~Impl();
@@ -45,6 +48,9 @@ struct Communicator::Impl {
   std::vector<Rank> world_ranks;
   std::vector<int> nodes;
   std::map<std::type_index, std::shared_ptr<void>> extensions;
+
+ private:
+  void number_nodes();
 };
 
 /// The table of the live Runtime; null without one.

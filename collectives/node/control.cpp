@@ -109,26 +109,63 @@ NodeControl::NodeControl(const Communicator& comm)
   complete(request, good, title(), others);
   if (*good == 0) return;
   auto location = std::make_unique<node_memory::Location>();
-  if (rank_ == 0) {
-    const Bytes bytes = sizeof(Block) + sizeof(Slot) * static_cast<Bytes>(2 * ranks_) + apart;
-    try {
-      memory_ = node_memory::allocate(bytes);
-      const auto misaligned = reinterpret_cast<std::uintptr_t>(memory_) % apart;
-      auto* aligned =
-          static_cast<std::byte*>(memory_) + (misaligned == 0 ? 0 : apart - misaligned);
-      auto* block = new (aligned) Block;
-      block->closed.store(0);
-      // The memory is zero: most of it stays untouched, and costs nothing.
-      for (int slot = 0; slot < 2 * ranks_; ++slot) new (&block->slots[slot]) Slot;
-      *location = *node_memory::locate(block);
-    } catch (const Error&) {
-      location->owner = -1;  // no room: the ranks meet through MPI instead
-    }
-  }
+  if (rank_ == 0) *location = make_block();
   check_mpi(MPI_Ibcast(location.get(), sizeof *location, MPI_BYTE, 0, mpi, &request), operation_);
   complete(request, location, title(), others);
   after_seeing_flag();  // the memory may have been another rank's buffer, which this process has read
   if (location->owner >= 0) block_ = static_cast<Block*>(node_memory::address(*location));
+}
+
+NodeControl::NodeControl(const Communicator& comm, const Communicator& whole)
+    : group_(comm.name()),
+      rank_(comm.rank()),
+      ranks_(comm.size()),
+      stage_bytes_(tuned_parameter(Parameter::stage_bytes)),
+      pointers_(static_cast<std::size_t>(comm.size())) {
+  for (Rank rank = 0; rank < ranks_; ++rank) hosts_.push_back(comm.host_of(rank));
+  struct Card {
+    node_memory::Location block;
+    int good;
+  };
+  auto cards = std::make_unique<std::vector<Card>>(static_cast<std::size_t>(whole.size()));
+  Card& mine = (*cards)[static_cast<std::size_t>(whole.rank())];
+  mine = {{-1, 0}, ranks_ == 1 || node_memory::available() ? 1 : 0};
+  if (ranks_ > 1 && rank_ == 0 && mine.good != 0) {
+    mine.block = make_block();
+    mine.good = mine.block.owner >= 0 ? 1 : 0;
+  }
+  MPI_Request request = MPI_REQUEST_NULL;
+  check_mpi(MPI_Iallgather(MPI_IN_PLACE, 0, MPI_BYTE, cards->data(), sizeof(Card), MPI_BYTE,
+                           mpi_handle(whole), &request),
+            operation_);
+  complete(request, cards, title(), "the other ranks");
+  after_seeing_flag();
+  everywhere_ =
+      std::all_of(cards->begin(), cards->end(), [](const Card& card) { return card.good != 0; });
+  if (!everywhere_ || ranks_ == 1) return;
+  // The first rank of the node.
+  const int node = whole.node_of(whole.rank());
+  Rank first = 0;
+  while (whole.node_of(first) != node) ++first;
+  block_ =
+      static_cast<Block*>(node_memory::address((*cards)[static_cast<std::size_t>(first)].block));
+}
+
+// Owner −1: there is no room, and the ranks meet through MPI instead.
+node_memory::Location NodeControl::make_block() {
+  const Bytes bytes = sizeof(Block) + sizeof(Slot) * static_cast<Bytes>(2 * ranks_) + apart;
+  try {
+    memory_ = node_memory::allocate(bytes);
+  } catch (const Error&) {
+    return {-1, 0};
+  }
+  const auto misaligned = reinterpret_cast<std::uintptr_t>(memory_) % apart;
+  auto* aligned = static_cast<std::byte*>(memory_) + (misaligned == 0 ? 0 : apart - misaligned);
+  auto* block = new (aligned) Block;
+  block->closed.store(0);
+  // The memory is zero: most of it stays untouched, and costs nothing.
+  for (int slot = 0; slot < 2 * ranks_; ++slot) new (&block->slots[slot]) Slot;
+  return *node_memory::locate(block);
 }
 
 NodeControl::NodeControl(const Beside& beside)
@@ -142,7 +179,12 @@ NodeControl::NodeControl(const Beside& beside)
       pointers_(static_cast<std::size_t>(ranks_)) {}
 
 NodeControl::~NodeControl() {
-  if (block_ == nullptr || !node_memory::available()) return;
+  if (!node_memory::available()) return;
+  if (block_ == nullptr) {
+    if (memory_ != nullptr)
+      node_memory::release(memory_);  // another node had none: nobody has seen it
+    return;
+  }
   // Each piece of memory counts the ranks that are done with it, in its owner's heap.
   for (std::size_t rank = 0; rank < stages_.size(); ++rank) {
     std::byte* stage = stages_[rank];

@@ -69,11 +69,16 @@ class NodeControl {
   /// Collective (through MPI). usable() says whether the ranks of `comm` can meet this way.
   /// The wait for the others is bounded.
   explicit NodeControl(const Communicator& comm);
+  /// For `comm` without messages of its own (Communicator::members), whose ranks are those of their
+  /// node in `whole`: collective over that.
+  NodeControl(const Communicator& comm, const Communicator& whole);
   NodeControl(const NodeControl&) = delete;
   NodeControl& operator=(const NodeControl&) = delete;
   ~NodeControl();
 
   bool usable() const noexcept { return block_ != nullptr; }
+  /// With `whole`: whether those of all nodes are, or have one rank only. The same on all ranks.
+  bool usable_everywhere() const noexcept { return everywhere_; }
   int ranks() const noexcept { return ranks_; }
   /// For messages: "rank 3 on node7".
   std::string name_of_rank(Rank rank) const;
@@ -167,6 +172,7 @@ class NodeControl {
   void wait_for(const std::atomic<std::uint64_t>& flag, std::uint64_t value, Rank whom,
                 const std::byte* data = nullptr, Bytes bytes = 0);
   void make_stages();
+  node_memory::Location make_block();
   Index take_part(int core, Index parts) noexcept;
   bool all_parts_done_soon(Index parts);
   void part_done() noexcept;
@@ -186,6 +192,7 @@ class NodeControl {
   Block* block_ = nullptr;
   void* memory_ = nullptr;      // what the block lies in, on the rank that allocated it
   const bool beside_ = false;   // the block is another's, too
+  bool everywhere_ = false;
   std::uint64_t sequence_ = 0;  // of announcements
   Bytes used_ = 0;              // of the slot, by the last one
   std::uint64_t meetings_ = 0;

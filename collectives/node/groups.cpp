@@ -1,37 +1,39 @@
 #include "node/groups.hpp"
 
-#include <mpi.h>
-
 #include <algorithm>
 #include <bit>
-#include <memory>
 
 #include <shoal/runtime/error.hpp>
-#include <shoal/runtime/mpi_interop.hpp>
 
 #include "node/node_collectives.hpp"
-#include "transport.hpp"
 
 namespace shoal {
 
-NodeGroups::NodeGroups(const Communicator& comm)
-    : members_(static_cast<std::size_t>(comm.node_count())),
-      node_(comm.node_of(comm.rank())),
-      local_(comm.split(node_, comm.rank(), comm.name() + " on " + comm.host_of(comm.rank()))) {
+namespace {
+
+std::vector<std::vector<Rank>> ranks_by_node(const Communicator& comm) {
+  std::vector<std::vector<Rank>> members(static_cast<std::size_t>(comm.node_count()));
   for (Rank rank = 0; rank < comm.size(); ++rank) {
-    members_[static_cast<std::size_t>(comm.node_of(rank))].push_back(rank);
+    members[static_cast<std::size_t>(comm.node_of(rank))].push_back(rank);
   }
+  return members;
+}
+
+}  // namespace
+
+// The ranks of a node have no communicator of MPI's: all they do together they do in memory, and to
+// make one takes a round of messages and one of MPI's numbers.
+NodeGroups::NodeGroups(const Communicator& comm)
+    : members_(ranks_by_node(comm)),
+      node_(comm.node_of(comm.rank())),
+      local_(comm.members(ranks_of(node_), comm.name() + " on " + comm.host_of(comm.rank()))) {
   lanes_ = static_cast<int>(
       std::min_element(members_.begin(), members_.end(),
                        [](const auto& a, const auto& b) { return a.size() < b.size(); })
           ->size());
-
-  auto good = std::make_unique<int>(local_.size() == 1 || node_control(local_).usable() ? 1 : 0);
-  MPI_Request request = MPI_REQUEST_NULL;
-  check_mpi(MPI_Iallreduce(MPI_IN_PLACE, good.get(), 1, MPI_INT, MPI_MIN, mpi_handle(comm), &request),
-            "collective in two levels");
-  complete(request, good, "collective in two levels over " + comm.name(), "the other ranks");
-  if (*good == 0) why_not_ = "a node has no shared memory for it";
+  if (!local_.extension<NodeControl>(comm).usable_everywhere()) {
+    why_not_ = "a node has no shared memory for it";
+  }
 }
 
 int NodeGroups::lanes(Bytes bytes) const noexcept {

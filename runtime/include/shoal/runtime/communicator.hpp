@@ -3,6 +3,7 @@
 
 #include <cstdint>
 #include <memory>
+#include <span>
 #include <string>
 #include <typeindex>
 
@@ -32,6 +33,10 @@ class Communicator {
   /// The same ranks, messages apart. Collective.
   Communicator duplicate(std::string name) const;
 
+  /// Some of these ranks, this one among them, ascending, without messages of their own: for those
+  /// who meet in shared memory. Local. split(), duplicate() and all that sends messages fail on it.
+  Communicator members(std::span<const Rank> ranks, std::string name) const;
+
   /// Host name of a rank.
   const std::string& host_of(Rank rank) const;
   /// Number of the node a rank lives on, from 0, in order of each node's first rank here.
@@ -43,12 +48,12 @@ class Communicator {
   Rank world_rank_of(Rank rank) const;
 
   /// State of a layer above, one object of type T for each communicator, made at the first call by
-  /// T(const Communicator&) and destroyed with the communicator. If that constructor communicates,
-  /// the first call is collective.
-  template <class T>
-  T& extension() const {
+  /// T(const Communicator&), with `more` behind if there is any, and destroyed with the
+  /// communicator. If that constructor communicates, the first call is collective.
+  template <class T, class... More>
+  T& extension(const More&... more) const {
     std::shared_ptr<void>& slot = extension_slot(typeid(T));
-    if (!slot) slot = std::make_shared<T>(*this);
+    if (!slot) slot = std::make_shared<T>(*this, more...);
     return *static_cast<T*>(slot.get());
   }
 

@@ -72,6 +72,7 @@ class Waiter {
       ++count_;
       relax();
       ask(sockets, count);
+      if (count_ % spins_before_progress == 0) make_progress();
       return;
     }
     if (!sleep_on(sockets, count)) fail(describe());
