@@ -72,6 +72,7 @@ const Algorithm& broadcast_mpi();
 // all_to_all/
 const Algorithm& all_to_all_node_shared();
 const Algorithm& all_to_all_node_staged();
+const Algorithm& all_to_all_direct();
 const Algorithm& all_to_all_pairwise();
 const Algorithm& all_to_all_hierarchical();
 const Algorithm& all_to_all_mpi();

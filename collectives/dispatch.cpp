@@ -179,6 +179,13 @@ void run_collective(const Call& call, const CollectiveOptions& options) {
   run_checked(call, algorithm, algorithm.name(), record);
 }
 
+void run_with(const Call& call, const Algorithm& algorithm) {
+  const trace::Span span(name_of(call.operation).data(), trace::Category::communication,
+                         call.bytes());
+  flight::Scope record(*call.comm, call_record(call));
+  run_checked(call, algorithm, "", record);
+}
+
 void reduce_alone(const Call& call, const CollectiveOptions& options) {
   const void* in = call.in;
   void* out = call.out;

@@ -9,6 +9,9 @@ namespace shoal {
 /// Runs the call with the algorithm that the options name, or with the best one.
 void run_collective(const Call& call, const CollectiveOptions& options);
 
+/// Runs the call with `algorithm`, which must be able to do it.
+void run_with(const Call& call, const Algorithm& algorithm);
+
 /// A reduction over the one rank that there is.
 void reduce_alone(const Call& call, const CollectiveOptions& options);
 

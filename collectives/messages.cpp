@@ -73,6 +73,14 @@ std::vector<MessageRound> messages_of(const Algorithm& algorithm, Bytes bytes, i
     }
     return rounds;
   }
+  if (algorithm.operation() == Operation::all_to_all && name == "direct") {
+    MessageRound& all = rounds.emplace_back();
+    for (int step = 1; step < members; ++step) {
+      all.sends.push_back({(me + step) % members, block});
+      all.receives.push_back({(me + members - step) % members, block});
+    }
+    return rounds;
+  }
   throw Error("messages_of", std::string(name) + " does not consist of messages between equals",
               "choose another algorithm");
 }

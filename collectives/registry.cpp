@@ -64,8 +64,8 @@ const std::vector<const Algorithm*>& algorithms(Operation operation) {
       &broadcast_scatter_all_gather(), &broadcast_chain(), &broadcast_hierarchical(),
       &broadcast_mpi()};
   static const std::vector<const Algorithm*> all_to_alls = {
-      &all_to_all_node_shared(), &all_to_all_node_staged(), &all_to_all_pairwise(),
-      &all_to_all_hierarchical(), &all_to_all_mpi()};
+      &all_to_all_node_shared(), &all_to_all_node_staged(),  &all_to_all_direct(),
+      &all_to_all_pairwise(),    &all_to_all_hierarchical(), &all_to_all_mpi()};
   static const std::vector<const Algorithm*> barriers = {
       &barrier_node_shared(), &barrier_dissemination(), &barrier_hierarchical(),
       &barrier_mpi()};

@@ -7,9 +7,9 @@
 #include <algorithm>
 
 #include "algorithm.hpp"
+#include "plan/swap.hpp"
 #include "reduce/reduce.hpp"
 #include "scratch.hpp"
-#include "transport.hpp"
 
 namespace shoal {
 namespace {
@@ -42,11 +42,13 @@ class Bruck final : public NamedAlgorithm {
     copy_elements(rotated.data(), call.in, at(1));
     for (int have = 1; have < ranks; have *= 2) {
       const int more = std::min(have, ranks - have);
-      Messages messages(comm, "all_gather");
-      messages.receive(rotated.data() + at(have), at(have + more) - at(have),
-                       (comm.rank() + have) % ranks);
-      messages.send(rotated.data(), at(more), (comm.rank() + ranks - have) % ranks);
-      messages.wait();
+      swap_messages(comm, "all_gather",
+                    {.data = rotated.data(),
+                     .bytes = at(more),
+                     .to = (comm.rank() + ranks - have) % ranks,
+                     .into = rotated.data() + at(have),
+                     .expected = at(have + more) - at(have),
+                     .from = (comm.rank() + have) % ranks});
     }
     const std::vector<Index> starts = starts_of(call.counts);
     for (int k = 0; k < ranks; ++k) {

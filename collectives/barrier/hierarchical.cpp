@@ -4,9 +4,9 @@
 // Cost, with N nodes of up to k ranks: ⌈log2 N⌉·α + 2·k flags.
 // Source: Hensgen, Finkel & Manber 1988 between the nodes; Graham & Shipman 2008 inside.
 #include "algorithm.hpp"
+#include "barrier/by_plan.hpp"
 #include "node/groups.hpp"
 #include "node/node_collectives.hpp"
-#include "transport.hpp"
 
 namespace shoal {
 namespace {
@@ -25,17 +25,7 @@ class Hierarchical final : public NamedAlgorithm {
     Call inside = call;
     inside.comm = &groups.local();
     if (groups.local().size() > 1) node_barrier(inside, NodePath::any);
-    if (groups.place() == 0) {
-      const std::vector<Rank> leaders = groups.lane(0);
-      const int nodes = groups.nodes();
-      for (int distance = 1; distance < nodes; distance *= 2) {
-        const auto leader = [&](int node) { return leaders[static_cast<std::size_t>(node % nodes)]; };
-        Messages messages(*call.comm, "barrier");
-        messages.receive(nullptr, 0, leader(groups.node() + nodes - distance));
-        messages.send(nullptr, 0, leader(groups.node() + distance));
-        messages.wait();
-      }
-    }
+    if (groups.place() == 0) dissemination_barrier(*call.comm, groups.lane(0), groups.node());
     if (groups.local().size() > 1) node_barrier(inside, NodePath::any);
   }
 };

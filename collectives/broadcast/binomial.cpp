@@ -2,8 +2,12 @@
 //
 // Cost: ⌈log2 p⌉·(α + n·β).
 // Source: Thakur et al. 2005, section 3.4.
+#include <numeric>
+#include <vector>
+
 #include "algorithm.hpp"
-#include "transport.hpp"
+#include "plan/pipeline.hpp"
+#include "plan/shapes.hpp"
 
 namespace shoal {
 namespace {
@@ -17,23 +21,18 @@ class Binomial final : public NamedAlgorithm {
   }
 
   void run(const Call& call) const override {
-    const Communicator& comm = *call.comm;
-    const int ranks = comm.size();
-    const int place = (comm.rank() - call.root + ranks) % ranks;  // the root's is 0
-    const auto rank_at = [&](int p) { return (p + call.root) % ranks; };
-    // Counted from the root, a rank receives from the place without its lowest set bit, and feeds
-    // the places that add a lower bit to its own.
-    int bit = 1;
-    while (bit < ranks && (place & bit) == 0) bit *= 2;
-    Messages messages(comm, "broadcast");
-    if (place != 0) {
-      messages.receive(call.out, call.bytes(), rank_at(place - bit));
-      messages.wait();
-    }
-    for (bit /= 2; bit >= 1; bit /= 2) {
-      if (place + bit < ranks) messages.send(call.out, call.bytes(), rank_at(place + bit));
-    }
-    messages.wait();
+    std::vector<Rank> members(static_cast<std::size_t>(call.comm->size()));
+    std::iota(members.begin(), members.end(), 0);
+    Plan plan;
+    plan.counts = {call.count};
+    add_binomial(plan, call.comm->size(), call.comm->rank(), call.root);
+    Exchange exchange;
+    exchange.comm = call.comm;
+    exchange.members = members;
+    exchange.operation = "broadcast";
+    exchange.in = exchange.out = call.out;
+    exchange.type = call.type;
+    run_plan(plan, exchange);
   }
 };
 

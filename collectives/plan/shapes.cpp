@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <functional>
 #include <numeric>
+#include <utility>
 
 namespace shoal {
 namespace {
@@ -126,6 +127,22 @@ void add_exchange_of(Plan& plan, std::span<const int> radices, int me, int block
     }
     distance *= radix;
   }
+}
+
+std::vector<int> quickest_radices(int members, double alpha, double overhead, double* seconds) {
+  const auto time_of = [&](const std::vector<int>& radices) {
+    double time = 0;
+    for (const int radix : radices) time += alpha + (radix - 2) * overhead;
+    return time;
+  };
+  constexpr int most_radix = 8;
+  std::vector<int> best{members};
+  for (int most = 2; most <= most_radix; ++most) {
+    std::vector<int> radices = factors_of(members, most);
+    if (!radices.empty() && time_of(radices) < time_of(best)) best = std::move(radices);
+  }
+  if (seconds != nullptr) *seconds = time_of(best);
+  return best;
 }
 
 void add_exchange(Plan& plan, std::span<const int> radices, int members, int me) {

@@ -42,6 +42,11 @@ void add_exchange(Plan& plan, std::span<const int> radices, int members, int me)
 /// says.
 void add_exchange_of(Plan& plan, std::span<const int> radices, int me, int block);
 
+/// The radices up to 8, or `members` alone, with which the two take the least time for short
+/// messages: a round of radix r takes alpha + (r − 2)·overhead. `seconds`, if given: how long.
+std::vector<int> quickest_radices(int members, double alpha, double overhead,
+                                  double* seconds = nullptr);
+
 /// Broadcast of block 0 from member `root`: each member passes it on to the next.
 void add_chain(Plan& plan, int members, int me, int root);
 /// The same along a binomial tree: those that have it double in each round.

@@ -9,8 +9,9 @@
 // memory pass through a stage, in parts.
 //
 // Cost, with N nodes of up to k ranks: the lesser of (N−1)·α + (N−1)/N·n·(β + γ), around a ring,
-// and α + (N−2)·o + (N−1)/N·n·(1.05·β + γ), all at once; + 2·k flags + 2·n/k of memory, most of
-// which hides behind the wire. Source: Träff & Hunold 2020, Decomposing MPI collectives for
+// and Σ over radices r, whose product is N, of α + (r−2)·o, + (N−1)/N·n·(1.05·β + γ), by halving or
+// all at once; + 2·k flags + 2·n/k of memory, most of which hides behind the wire. Also where every
+// rank has a node to itself. Source: Träff & Hunold 2020, Decomposing MPI collectives for
 // exploiting multi-lane communication; Bayatpour et al. 2017, Scalable reduction collectives with
 // data partitioning-based multi-leader design.
 #include <algorithm>
@@ -37,10 +38,12 @@ double ring_seconds(Bytes bytes, const Network& net) {
   return (net.nodes - 1) * net.alpha + share * n * (net.beta + net.gamma);
 }
 
-double direct_seconds(Bytes bytes, const Network& net) {
+double split_seconds(Bytes bytes, const Network& net) {
   const double n = static_cast<double>(bytes);
   const double share = static_cast<double>(net.nodes - 1) / net.nodes;
-  return net.alpha + (net.nodes - 2) * net.overhead + share * n * (crowded_links * net.beta + net.gamma);
+  double rounds = 0;
+  quickest_radices(net.nodes, net.alpha, net.overhead, &rounds);
+  return rounds + share * n * (crowded_links * net.beta + net.gamma);
 }
 
 // A slice (in_shared_memory.hpp) with its place in the lane's memory.
@@ -51,13 +54,16 @@ struct PlacedSlice : Slice {
 class Hierarchical final : public NamedAlgorithm {
  public:
   using NamedAlgorithm::NamedAlgorithm;
-  std::string why_not(const Call& call) const override { return why_no_hierarchy(*call.comm); }
+  // Not why_no_hierarchy(): also for short messages of ranks that have a node each.
+  std::string why_not(const Call& call) const override {
+    if (call.comm->on_one_node()) return "the ranks are on one node";
+    return call.comm->extension<NodeGroups>().why_not();
+  }
 
   Seconds cost(Bytes bytes, int, const Network& net) const noexcept override {
     const double inside = 2 * net.per_node * net.node_alpha;
     const double copies = 2 * static_cast<double>(bytes) * net.node_beta / net.per_node;
-    return Seconds(std::min(ring_seconds(bytes, net), direct_seconds(bytes, net)) + inside +
-                   copies);
+    return Seconds(std::min(ring_seconds(bytes, net), split_seconds(bytes, net)) + inside + copies);
   }
 
   void run(const Call& call) const override {
@@ -134,9 +140,9 @@ class Hierarchical final : public NamedAlgorithm {
       });
     };
     const Network net = typical_network(*call.comm);
-    if (direct_seconds(call.bytes(), net) < ring_seconds(call.bytes(), net)) {
-      const int radices[] = {groups.nodes()};
-      add_split_reduce_scatter(plan, radices, groups.node());
+    if (split_seconds(call.bytes(), net) < ring_seconds(call.bytes(), net)) {
+      add_split_reduce_scatter(plan, quickest_radices(groups.nodes(), net.alpha, net.overhead),
+                               groups.node());
     } else {
       add_ring_reduce_scatter(plan, groups.nodes(), groups.node(), 0, Direction::up);
     }
