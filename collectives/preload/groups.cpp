@@ -16,9 +16,10 @@
 namespace shoal::preload {
 namespace {
 
-// The attribute of a communicator: a Group, or the fact that there is none.
+// The attribute of a communicator: a Group, or the fact that there is none, or none yet.
 struct Entry {
   std::shared_ptr<Group> group;
+  int calls_left = 0;  // that are MPI's before the ranks connect
 };
 
 int keyval = MPI_KEYVAL_INVALID;
@@ -52,7 +53,7 @@ int on_free(MPI_Comm, int, void* attribute, void*) {
 }
 
 // Known to all ranks alike without a word: the others' processes too are of this world or not.
-bool may_share_a_node(MPI_Comm comm) {
+bool is_of_this_world(MPI_Comm comm) {
   int inter = 0;
   PMPI_Comm_test_inter(comm, &inter);
   if (inter) return false;
@@ -72,18 +73,43 @@ bool may_share_a_node(MPI_Comm comm) {
   return std::find(in_world.begin(), in_world.end(), MPI_UNDEFINED) == in_world.end();
 }
 
-std::shared_ptr<Group> make_group(MPI_Comm comm) {
-  if (!may_share_a_node(comm)) return nullptr;
+// A communicator of our own would take a round of messages and one of MPI's numbers for each; and
+// with several threads that make them at once, Open MPI may not come to an end.
+std::shared_ptr<Group> borrow(MPI_Comm comm) {
   try {
-    // A communicator of our own would take a round of messages and one of MPI's numbers for each; and
-    // with several threads that make them at once, Open MPI may not come to an end.
-    auto group = std::make_shared<Group>(borrow_communicator(comm, "the program"));
-    if (!group->comm.on_one_node() || !node_control(group->comm).usable()) return nullptr;
-    group->counts.resize(static_cast<std::size_t>(group->comm.size()));
-    return group;
+    return std::make_shared<Group>(borrow_communicator(comm, "the program"));
   } catch (const Error&) {
     return nullptr;
   }
+}
+
+// Collective. Whether the ranks can meet.
+bool meet(Group& group) {
+  try {
+    if (group.comm.on_one_node()) {
+      if (!node_control(group.comm).usable()) return false;
+    } else {
+      group.between = std::make_unique<Between>(group.comm);
+      if (!group.between->usable()) return false;
+    }
+    group.counts.resize(static_cast<std::size_t>(group.comm.size()));
+    return true;
+  } catch (const Error&) {
+    return false;
+  }
+}
+
+std::unique_ptr<Entry> make_entry(MPI_Comm comm) {
+  auto entry = std::make_unique<Entry>();
+  if (!is_of_this_world(comm)) return entry;
+  entry->group = borrow(comm);
+  if (entry->group == nullptr) return entry;
+  if (entry->group->comm.on_one_node()) {
+    if (!meet(*entry->group)) entry->group.reset();
+  } else {
+    entry->calls_left = calls_before_connecting;
+  }
+  return entry;
 }
 
 }  // namespace
@@ -103,27 +129,46 @@ void stop_groups() noexcept {
 
 namespace {
 
-Group* find_group(MPI_Comm comm, bool make) {
-  const std::uint64_t now = generation.load(std::memory_order_acquire);
-  if (latest.comm == comm && latest.generation == now) return latest.group;
+Entry* entry_of(MPI_Comm comm, bool make) {
   Entry* entry = nullptr;
   int found = 0;
   if (PMPI_Comm_get_attr(comm, keyval, &entry, &found) != MPI_SUCCESS) return nullptr;
-  if (!found) {
-    if (!make) return nullptr;
-    auto made = std::make_unique<Entry>(Entry{make_group(comm)});
-    entry = made.release();
-    PMPI_Comm_set_attr(comm, keyval, entry);
-    const std::lock_guard lock(mutex);
-    entries.insert(entry);
+  if (found || !make) return found ? entry : nullptr;
+  entry = make_entry(comm).release();
+  PMPI_Comm_set_attr(comm, keyval, entry);
+  const std::lock_guard lock(mutex);
+  entries.insert(entry);
+  return entry;
+}
+
+// The group that this thread looked up last, if it is that of `comm`.
+bool is_latest(MPI_Comm comm, std::uint64_t now) {
+  return latest.comm == comm && latest.generation == now;
+}
+
+}  // namespace
+
+Group* group_of(MPI_Comm comm, bool at_once) {
+  const std::uint64_t now = generation.load(std::memory_order_acquire);
+  if (is_latest(comm, now)) return latest.group;
+  Entry* const entry = entry_of(comm, true);
+  if (entry == nullptr) return nullptr;
+  if (entry->calls_left > 0) {
+    if (!at_once && --entry->calls_left > 0) return nullptr;
+    entry->calls_left = 0;
+    if (!meet(*entry->group)) entry->group.reset();
   }
   latest = {comm, now, entry->group.get()};
   return latest.group;
 }
 
-}  // namespace
-
-Group* group_of(MPI_Comm comm) { return find_group(comm, true); }
-Group* known_group_of(MPI_Comm comm) { return find_group(comm, false); }
+Group* known_group_of(MPI_Comm comm) {
+  const std::uint64_t now = generation.load(std::memory_order_acquire);
+  if (is_latest(comm, now)) return latest.group;
+  const Entry* const entry = entry_of(comm, false);
+  if (entry == nullptr || entry->calls_left > 0) return nullptr;
+  latest = {comm, now, entry->group.get()};
+  return latest.group;
+}
 
 }  // namespace shoal::preload

@@ -8,6 +8,7 @@
 #include <string_view>
 
 #include <shoal/runtime/error.hpp>
+#include <shoal/runtime/log.hpp>
 #include <shoal/runtime/runtime.hpp>
 #include <shoal/runtime/settings.hpp>
 
@@ -65,6 +66,8 @@ void start(const void* caller) {
     good = false;
   }
   if (!all_agree(good)) return;
+  // Whom the program's users have not asked for need not speak.
+  if (std::getenv("SHOAL_LOG") == nullptr) log::set_level(log::Level::warning);
   try {
     start_types();
     start_groups();
@@ -80,7 +83,8 @@ void start(const void* caller) {
   running = all_agree(runtime != nullptr);
   if (!running) return;
   start_requests();
-  group_of(MPI_COMM_WORLD);  // here all ranks wait for each other; a non-blocking call may not
+  group_of(MPI_COMM_WORLD,
+           true);  // here all ranks wait for each other; a non-blocking call may not
   start_allocating();
 }
 

@@ -10,6 +10,7 @@
 #include "node/node_collectives.hpp"
 #include "node/pieces.hpp"
 #include "preload/groups.hpp"
+#include "preload/over_nodes.hpp"
 #include "preload/preload.hpp"
 #include "preload/report.hpp"
 #include "preload/requests.hpp"
@@ -96,6 +97,7 @@ std::optional<int> all_reduce(const void* in, void* out, int count, MPI_Datatype
   Group* const group = ranks_of(comm);
   if (group == nullptr) return std::nullopt;
   const Call call = all_reduce_of(*group, in, out, count, *reduction);
+  if (group->between) return take_over_between(comm, *group, call, tally);
   return take_over(comm, call, true, node_all_reduce, tally);
 }
 
@@ -110,7 +112,7 @@ std::optional<int> iall_reduce(const void* in, void* out, int count, MPI_Datatyp
   if (!reduction) return std::nullopt;
   const Inside inside;
   Group* const group = known_group_of(comm);  // to make one takes waiting
-  if (group == nullptr) return std::nullopt;
+  if (group == nullptr || group->between) return std::nullopt;
   tally.taken();
   return begin_all_reduce(*group, comm, all_reduce_of(*group, in, out, count, *reduction), request);
 }
@@ -130,7 +132,8 @@ std::optional<int> reduce_scatter(Function function, const void* in, void* out, 
     group->counts[i] = static_cast<Index>(counts[i * stride]) * reduction->parts;
     total += group->counts[i];
   }
-  if (static_cast<Bytes>(total) * size_of(reduction->type) < least_to_stage) return std::nullopt;
+  const Bytes bytes = static_cast<Bytes>(total) * size_of(reduction->type);
+  if (!group->between && bytes < least_to_stage) return std::nullopt;
   Call call = call_of(*group, Operation::reduce_scatter);
   call.counts = group->counts;
   call.count = total;
@@ -145,7 +148,9 @@ std::optional<int> reduce_scatter(Function function, const void* in, void* out, 
     call.in = out;
     call.out = bytes_at(out, static_cast<Bytes>(starts_of(call.counts)[me]) * size_of(call.type));
   }
-  const std::optional<int> code = take_over(comm, call, true, node_reduce_scatter, tally);
+  const std::optional<int> code = group->between
+                                      ? take_over_between(comm, *group, call, tally)
+                                      : take_over(comm, call, true, node_reduce_scatter, tally);
   if (code == MPI_SUCCESS && in_place && call.counts[me] > 0) {
     std::memmove(out, call.out, static_cast<Bytes>(call.counts[me]) * size_of(call.type));
   }
@@ -161,6 +166,10 @@ std::optional<int> all_gather(const void* in, int in_count, MPI_Datatype in_type
   Group* const group = ranks_of(comm);
   if (group == nullptr) return std::nullopt;
   Call call = movement_of(*group, Operation::all_gather, *bytes);
+  if (group->between) {
+    return movement_between(comm, *group, call, *bytes, {in, in_count, in_type},
+                            {out, out_count, out_type}, tally);
+  }
   const bool in_place = in == MPI_IN_PLACE;
   call.in = in_place ? bytes_at(out, *bytes * static_cast<Bytes>(group->comm.rank())) : in;
   call.out = out;
@@ -181,6 +190,7 @@ std::optional<int> broadcast(void* data, int count, MPI_Datatype type, int root,
   call.out = data;
   call.count = static_cast<Index>(*bytes);
   call.root = root;
+  if (group->between) return broadcast_between(comm, *group, call, {data, count, type}, tally);
   return take_over(comm, call, is_plain(type), node_broadcast, tally);
 }
 
@@ -193,6 +203,10 @@ std::optional<int> all_to_all(const void* in, int in_count, MPI_Datatype in_type
   Group* const group = ranks_of(comm);
   if (group == nullptr) return std::nullopt;
   Call call = movement_of(*group, Operation::all_to_all, *bytes);
+  if (group->between) {
+    return movement_between(comm, *group, call, *bytes, {in, in_count, in_type},
+                            {out, out_count, out_type}, tally);
+  }
   if (call.bytes() < least_to_stage) return std::nullopt;
   call.in = in;
   call.out = out;
@@ -206,7 +220,9 @@ std::optional<int> barrier(MPI_Comm comm) {
   if (!is_open(comm)) return std::nullopt;
   Group* const group = ranks_of(comm);
   if (group == nullptr) return std::nullopt;
-  return take_over(comm, call_of(*group, Operation::barrier), true, node_barrier, tally);
+  const Call call = call_of(*group, Operation::barrier);
+  if (group->between) return take_over_between(comm, *group, call, tally);
+  return take_over(comm, call, true, node_barrier, tally);
 }
 
 }  // namespace

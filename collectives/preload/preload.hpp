@@ -10,23 +10,27 @@
 //  rule
 //    that signatures match, the number of bytes; for a reduction also the kind of element and the
 //    operator. Each rank decides by these alone, before it tells the others anything.
-//  - What may differ: a derived type here where another rank has a plain one, an MPI_IN_PLACE that
-//  we
-//    cannot serve. A rank with such a reason still meets the others, announces that it declines,
-//    and then all of them, having read that, call PMPI (NodePath::declined).
+//  - What may differ: a derived type here where another rank has a plain one. On one node a rank
+//  with such a
+//    reason still meets the others, announces that it declines, and then all of them, having read
+//    that, call PMPI (NodePath::declined). Between nodes nobody meets all others: there it packs
+//    its data, and takes part (over_nodes.hpp).
 //
-// What Shoal needs for a communicator is made at the first call on it that qualifies; its ranks
-// agree whether they have it, and if one has not, all leave the communicator to MPI for good. An
-// error after that (ranks that call different things, a limit set by SHOAL_TIMEOUT) goes to the
-// communicator's error handler, as one of MPI's own would.
+// What Shoal needs for a communicator is made at the first call on it that qualifies; if it spans
+// nodes, at one of the next, since connecting takes longer (between.hpp). Its ranks agree whether
+// they have it, and if one has not, all leave the communicator to MPI for good. An error after that
+// (ranks that call different things, a limit set by SHOAL_TIMEOUT, a peer that has closed its
+// connection) goes to the communicator's error handler, as one of MPI's own would.
+//
+// A communicator that spans nodes has connections of its own for its collectives, and only
+// algorithms run there whose messages all take these: MPI's messages on the program's handle are
+// the program's. Only calls that are quicker than MPI's are taken (gain.hpp).
 //
 // While a rank waits in here it drives MPI's progress, as MPI_Allreduce would: the rank it waits
 // for may itself wait for a message of this one.
 //
 // Non-blocking calls may wait for nobody, so that nothing can be made or agreed on in them: see
-// requests.hpp.
-//
-// Communicators that span nodes are MPI's. So are programs that make a shoal::Runtime.
+// requests.hpp. Those over several nodes are MPI's; so are programs that make a shoal::Runtime.
 #pragma once
 
 #include <mpi.h>

@@ -1,5 +1,5 @@
 #!/bin/sh
-# preload_test.sh <library> <program> <ranks> [threads|memory|huge|requests [threads]]: a plain MPI program must give
+# preload_test.sh <library> <program> <ranks> [threads|memory|huge|many|abort|requests [threads]]: a plain MPI program must give
 # the same results with libshoal_pmpi.so as without, and its calls must really have been taken over.
 set -eu
 library=$1 program=$2 ranks=$3
@@ -15,8 +15,19 @@ fail() {
   exit 1
 }
 
+with() {
+  run -x LD_PRELOAD="${SHOAL_TEST_FIRST:+$SHOAL_TEST_FIRST:}$library" -x SHOAL_PRELOAD_REPORT=1 "$program" "$@"
+}
+
+# A rank that ends the run does so for all, whatever they wait in.
+if [ "${1:-}" = abort ]; then
+  status=0
+  with "$@" >"$out" 2>&1 || status=$?
+  [ "$status" -eq 7 ] || fail "MPI_Abort(7) ends with $status"
+  exit 0
+fi
 run "$program" "$@" >"$out" 2>&1 || fail "the program fails without the library"
-run -x LD_PRELOAD="${SHOAL_TEST_FIRST:+$SHOAL_TEST_FIRST:}$library" -x SHOAL_PRELOAD_REPORT=1 "$program" "$@" >"$out" 2>&1 ||
+with "$@" >"$out" 2>&1 ||
   fail "the program fails with the library"
 grep -q "^all right" "$out" || fail "the program did not come to its end"
 cat "$out"
@@ -36,9 +47,12 @@ only() {
 case ${1:-} in
   memory) only MPI_Allreduce ;;
   requests) only MPI_Iallreduce ;;
+  many) only MPI_Allreduce ;;
 esac
+later=MPI_Iallreduce
+[ -z "${SHOAL_NODES:-}" ] || later=  # MPI's between nodes
 for function in MPI_Allreduce MPI_Reduce_scatter MPI_Reduce_scatter_block MPI_Allgather MPI_Bcast \
-  MPI_Alltoall MPI_Iallreduce; do
+  MPI_Alltoall $later; do
   set -- $(calls_of $function)
   [ "${1:-0}" -gt 0 ] || fail "no $function was taken over"
 done

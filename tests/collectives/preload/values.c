@@ -196,7 +196,10 @@ int main(int argc, char** argv) {
   MPI_Comm_rank(MPI_COMM_WORLD, &rank);
   MPI_Comm_size(MPI_COMM_WORLD, &ranks);
   const char* libraries = getenv("LD_PRELOAD");
-  preloaded = libraries != NULL && strstr(libraries, "shoal") != NULL && ranks > 1;
+  /* Over several nodes it depends on the length whose a call is: there the looser rule of MPI's
+   * holds. */
+  preloaded = libraries != NULL && strstr(libraries, "shoal") != NULL && ranks > 1 &&
+              getenv("SHOAL_NODES") == NULL;
   const char* text = getenv("SHOAL_TEST_SEED");
   seed = text != NULL ? strtoull(text, NULL, 10) : (uint64_t)time(NULL) * 1000003u;
   PMPI_Bcast(&seed, 1, MPI_UINT64_T, 0, MPI_COMM_WORLD);
