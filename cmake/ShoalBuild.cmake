@@ -21,7 +21,7 @@ endif()
 
 add_library(shoal_compile_options INTERFACE)
 target_compile_options(shoal_compile_options INTERFACE
-  -Wall -Wextra -Wpedantic -Wshadow -Wnon-virtual-dtor -Woverloaded-virtual
+  -Wall -Wextra -Wpedantic -Wshadow "$<$<COMPILE_LANGUAGE:CXX>:-Wnon-virtual-dtor;-Woverloaded-virtual>"
   $<$<CXX_COMPILER_ID:GNU>:-Wno-restrict>  # GCC 12 warns of its own std::string (bug 105329)
   $<$<BOOL:${SHOAL_WARNINGS_AS_ERRORS}>:-Werror>)
 
