@@ -18,6 +18,7 @@
 #include "collectives/bound.hpp"
 #include "collectives/child.hpp"
 #include "collectives/contest.hpp"
+#include "collectives/crossing.hpp"
 #include "collectives/forced.hpp"
 #include "collectives/peers.hpp"
 #include "collectives/plot.hpp"
@@ -120,8 +121,12 @@ class Bench {
                  link_.alpha * microseconds, link_.bytes_per_second / 1e6,
                  options_.link_bytes_per_second > 0 ? " (as given)" : " (measured)");
     }
+    // Other ranks on these two cores would be in between.
+    const bool crosses = world_.on_one_node() && world_.size() > 1 && ranks_own_their_cores();
+    if (crosses) print_crossing("before");
     for (const Operation operation : operations_) measure(operation);
     if (speaks_) print_legend();
+    if (crosses) print_crossing("after");
     report_.write();
     plot([&] { write_plot(panels_, options_.plot); });
   }
@@ -306,6 +311,13 @@ class Bench {
       series = panel.series.end() - 1;
     }
     series->points.emplace_back(static_cast<double>(bytes), seconds);
+  }
+
+  void print_crossing(const char* when) const {
+    const Crossing crossing = measure_crossing(world_);
+    if (!speaks_) return;
+    fmt::print("Cores {}: two ranks meet in {:.2f} us, fresh data is copied at {:.1f} GB/s.\n\n",
+               when, crossing.meeting * microseconds, crossing.bytes_per_second * 1e-9);
   }
 
   void print_legend() const {
