@@ -62,6 +62,12 @@ accepts 'over 3 ranks' "$mpirun" -n 3 --bind-to none "$shoal" bench allreduce --
   --max-bytes 64 --algorithm all --seconds 0.001
 accepts 'over 1 rank on' "$shoal" bench collectives --sizes 64 --seconds-per-size 0.001
 
+# How near two cores are, where ranks have one each.
+if [ "$(nproc)" -ge 2 ]; then
+  accepts '^Cores after: two ranks meet in [0-9.]+ us, fresh data is copied at [0-9.]+ GB/s' \
+    "$mpirun" -n 2 --bind-to none "$shoal" bench collectives --ops barrier --seconds-per-size 0.001
+fi
+
 # A peer that is not there is said to be missing; one that is has a column.
 for peer in gloo mpich; do
   run bench --ops all_reduce --sizes 64:256 --algorithms auto --peers $peer
