@@ -12,6 +12,7 @@
 #include <shoal/collectives/broadcast.hpp>
 #include <shoal/runtime/error.hpp>
 
+#include "huge_pages.hpp"
 #include "tensors.hpp"
 #include "work.hpp"
 
@@ -97,9 +98,15 @@ TorchWork ProcessGroupShoal::allreduce(Tensors& tensors, const c10d::AllreduceOp
   const Combine how = combine_of(name, options.reduceOp, type);
   const at::NoGradGuard no_grad;
   const at::Tensor dense = premultiplied(name, options.reduceOp, tensor).contiguous();
-  return start({name, c10d::OpType::ALLREDUCE, "shoal:all_reduce", tensors, {tensors}, options.timeout,
+  return start({name,
+                c10d::OpType::ALLREDUCE,
+                "shoal:all_reduce",
+                tensors,
+                {tensors},
+                options.timeout,
                 bytes_of(dense),
                 [dense, type, how](const Communicator& comm) {
+                  huge_pages_if_it_recurs(data_of(dense), bytes_of(dense));
                   combine_all(comm, data_of(dense), data_of(dense), dense.numel(), type, how,
                               compared(dense, how));
                 },
