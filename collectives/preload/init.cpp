@@ -83,8 +83,8 @@ void start(const void* caller) {
   running = all_agree(runtime != nullptr);
   if (!running) return;
   start_requests();
-  group_of(MPI_COMM_WORLD,
-           true);  // here all ranks wait for each other; a non-blocking call may not
+  // Here all ranks wait for each other; a non-blocking call may not.
+  group_of(MPI_COMM_WORLD, true);
   start_allocating();
 }
 

@@ -7,14 +7,12 @@
 // wait for each other in different places. Two kinds of facts decide:
 //
 //  - What MPI requires to be the same on all ranks: the communicator, the operation, and by the
-//  rule
-//    that signatures match, the number of bytes; for a reduction also the kind of element and the
-//    operator. Each rank decides by these alone, before it tells the others anything.
+//    rule that signatures match, the number of bytes; for a reduction also the kind of element and
+//    the operator. Each rank decides by these alone, before it tells the others anything.
 //  - What may differ: a derived type here where another rank has a plain one. On one node a rank
-//  with such a
-//    reason still meets the others, announces that it declines, and then all of them, having read
-//    that, call PMPI (NodePath::declined). Between nodes nobody meets all others: there it packs
-//    its data, and takes part (over_nodes.hpp).
+//    with such a reason still meets the others, announces that it declines, and then all of them,
+//    having read that, call PMPI (NodePath::declined). Between nodes nobody meets all others: there
+//    it packs its data, and takes part (over_nodes.hpp).
 //
 // What Shoal needs for a communicator is made at the first call on it that qualifies; if it spans
 // nodes, at one of the next, since connecting takes longer (between.hpp). Its ranks agree whether
