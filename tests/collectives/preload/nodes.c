@@ -565,6 +565,37 @@ static void many_communicators(void) {
   MPI_Comm_free(&comm);
 }
 
+/* Random lengths may all lie where a function is MPI's: these are Shoal's for certain. */
+static void long_ones(void) {
+  Group world = group_of(MPI_COMM_WORLD, 2), *group = &world;
+  enum { all = 1 << 19 }; /* ints: 2 MiB */
+  const int each = all / group->ranks;
+  int counts[64];
+  CHECK(group->ranks <= 64);
+  for (int r = 0; r < group->ranks; ++r) counts[r] = each;
+  char* in = malloc(all * sizeof(int));
+  CHECK(in != NULL);
+  fill(in, all, I32, &group->own);
+
+  Twins out = twins_of((size_t)each * (size_t)group->ranks * sizeof(int));
+  DO(MPI_Allgather(in, each, MPI_INT, out.ours, each, MPI_INT, group->comm));
+  DO(PMPI_Allgather(in, each, MPI_INT, out.theirs, each, MPI_INT, group->comm));
+  compare(&out);
+  out = twins_of((size_t)each * (size_t)group->ranks * sizeof(int));
+  DO(MPI_Alltoall(in, each, MPI_INT, out.ours, each, MPI_INT, group->comm));
+  DO(PMPI_Alltoall(in, each, MPI_INT, out.theirs, each, MPI_INT, group->comm));
+  compare(&out);
+  out = twins_of((size_t)each * sizeof(int));
+  DO(MPI_Reduce_scatter_block(in, out.ours, each, MPI_INT, MPI_MAX, group->comm));
+  DO(PMPI_Reduce_scatter_block(in, out.theirs, each, MPI_INT, MPI_MAX, group->comm));
+  compare(&out);
+  out = twins_of((size_t)each * sizeof(int));
+  DO(MPI_Reduce_scatter(in, out.ours, counts, MPI_INT, MPI_MIN, group->comm));
+  DO(PMPI_Reduce_scatter(in, out.theirs, counts, MPI_INT, MPI_MIN, group->comm));
+  compare(&out);
+  free(in);
+}
+
 int main(int argc, char** argv) {
   const char* mode = argc > 1 ? argv[1] : "";
   int provided = MPI_THREAD_SINGLE;
@@ -582,6 +613,7 @@ int main(int argc, char** argv) {
 
   if (strcmp(mode, "threads") == 0) {
     several_threads();
+    long_ones();
   } else if (strcmp(mode, "many") == 0) {
     many_communicators();
   } else if (strcmp(mode, "abort") == 0) {
@@ -591,6 +623,7 @@ int main(int argc, char** argv) {
     for (;;) reduce_all(&group);
   } else {
     communicators(1, 150);
+    long_ones();
   }
   if (world_rank == 0) printf("all right, seed %llu\n", (unsigned long long)seed);
   MPI_Finalize();
