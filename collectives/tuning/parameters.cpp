@@ -10,7 +10,7 @@ struct Traits {
 
 // In the order of the enumeration.
 constexpr Traits traits[] = {
-    {"node.stage_bytes", 256 << 10, 16 << 10, 4 << 20},  // two of them fit a second-level cache
+    {"node.stage_bytes", 512 << 10, 16 << 10, 4 << 20},  // two of them: a second-level cache of 1 MiB
     {"node.inline_bytes", 8 << 10, 0, 8 << 10},          // the slot has no more room
     {"memory.stream_bytes", 0, 0, Bytes{1} << 40},
     {"memory.stage_stream_bytes", 0, 0, Bytes{1} << 40},
