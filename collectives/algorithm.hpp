@@ -34,6 +34,7 @@ inline constexpr double crowded_links = 1.05;
 class PlannedAllReduce;  // all_reduce/planned.hpp
 const Algorithm& all_reduce_node_shared();
 const Algorithm& all_reduce_node_staged();
+const Algorithm& all_reduce_node_read();
 const PlannedAllReduce& all_reduce_recursive_doubling();
 const PlannedAllReduce& all_reduce_recursive_multiplying();
 const PlannedAllReduce& all_reduce_hybrid();
@@ -49,6 +50,7 @@ const Algorithm& all_reduce_mpi();
 // reduce_scatter/
 const Algorithm& reduce_scatter_node_shared();
 const Algorithm& reduce_scatter_node_staged();
+const Algorithm& reduce_scatter_node_read();
 const Algorithm& reduce_scatter_ring();
 const Algorithm& reduce_scatter_direct();
 const Algorithm& reduce_scatter_hierarchical();
@@ -57,6 +59,7 @@ const Algorithm& reduce_scatter_mpi();
 // all_gather/
 const Algorithm& all_gather_node_shared();
 const Algorithm& all_gather_node_staged();
+const Algorithm& all_gather_node_read();
 const Algorithm& all_gather_ring();
 const Algorithm& all_gather_bruck();
 const Algorithm& all_gather_hierarchical();
@@ -64,6 +67,7 @@ const Algorithm& all_gather_mpi();
 // broadcast/
 const Algorithm& broadcast_node_shared();
 const Algorithm& broadcast_node_staged();
+const Algorithm& broadcast_node_read();
 const Algorithm& broadcast_binomial();
 const Algorithm& broadcast_scatter_all_gather();
 const Algorithm& broadcast_chain();
@@ -72,6 +76,7 @@ const Algorithm& broadcast_mpi();
 // all_to_all/
 const Algorithm& all_to_all_node_shared();
 const Algorithm& all_to_all_node_staged();
+const Algorithm& all_to_all_node_read();
 const Algorithm& all_to_all_direct();
 const Algorithm& all_to_all_pairwise();
 const Algorithm& all_to_all_hierarchical();

@@ -38,6 +38,7 @@ const std::vector<const Algorithm*>& algorithms(Operation operation) {
   static const std::vector<const Algorithm*> all_reduces = [] {
     std::vector<const Algorithm*> all = {&all_reduce_node_shared(),
                                          &all_reduce_node_staged(),
+                                         &all_reduce_node_read(),
                                          &all_reduce_recursive_doubling(),
                                          &all_reduce_recursive_multiplying(),
                                          &all_reduce_hybrid(),
@@ -53,19 +54,18 @@ const std::vector<const Algorithm*>& algorithms(Operation operation) {
     return all;
   }();
   static const std::vector<const Algorithm*> reduce_scatters = {
-      &reduce_scatter_node_shared(), &reduce_scatter_node_staged(), &reduce_scatter_ring(),
-      &reduce_scatter_direct(), &reduce_scatter_hierarchical(),
+      &reduce_scatter_node_shared(), &reduce_scatter_node_staged(), &reduce_scatter_node_read(),
+      &reduce_scatter_ring(), &reduce_scatter_direct(), &reduce_scatter_hierarchical(),
       &reduce_scatter_hierarchical_gathered(), &reduce_scatter_mpi()};
   static const std::vector<const Algorithm*> all_gathers = {
-      &all_gather_node_shared(), &all_gather_node_staged(), &all_gather_bruck(),
+      &all_gather_node_shared(), &all_gather_node_staged(), &all_gather_node_read(), &all_gather_bruck(),
       &all_gather_ring(), &all_gather_hierarchical(), &all_gather_mpi()};
   static const std::vector<const Algorithm*> broadcasts = {
-      &broadcast_node_shared(), &broadcast_node_staged(), &broadcast_binomial(),
-      &broadcast_scatter_all_gather(), &broadcast_chain(), &broadcast_hierarchical(),
-      &broadcast_mpi()};
+      &broadcast_node_shared(), &broadcast_node_staged(), &broadcast_node_read(), &broadcast_binomial(),
+      &broadcast_scatter_all_gather(), &broadcast_chain(), &broadcast_hierarchical(), &broadcast_mpi()};
   static const std::vector<const Algorithm*> all_to_alls = {
-      &all_to_all_node_shared(), &all_to_all_node_staged(),  &all_to_all_direct(),
-      &all_to_all_pairwise(),    &all_to_all_hierarchical(), &all_to_all_mpi()};
+      &all_to_all_node_shared(), &all_to_all_node_staged(), &all_to_all_node_read(), &all_to_all_direct(),
+      &all_to_all_pairwise(), &all_to_all_hierarchical(), &all_to_all_mpi()};
   static const std::vector<const Algorithm*> barriers = {
       &barrier_node_shared(), &barrier_dissemination(), &barrier_hierarchical(),
       &barrier_mpi()};

@@ -39,6 +39,7 @@ struct Announcement {
   std::uint8_t declined : 1 = 0;  ///< this rank cannot take part here: all take another way
   std::uint8_t beside : 1 = 0;    ///< long, and this rank's thread waits beside computation
   std::uint8_t purpose : 2 = 0;   ///< as Meaning has it
+  std::uint8_t reads : 1 = 0;     ///< by rank 0: private buffers are read by the kernel
   std::uint64_t layout = 0;   ///< hash of the counts by rank, where there are some
 };
 
@@ -82,6 +83,7 @@ class NodeControl {
   int ranks() const noexcept { return ranks_; }
   /// For messages: "rank 3 on node7".
   std::string name_of_rank(Rank rank) const;
+  std::string title() const;  ///< the operation announced last, over which communicator
 
   /// Flags of their own for the same ranks, for collectives that go on beside those of `first`: it has
   /// room for one such. Local: nobody waits. `first` must be usable, and outlive this.
@@ -178,7 +180,6 @@ class NodeControl {
   void part_done() noexcept;
   void wait_for_parts(Index parts);
 
-  std::string title() const;
   /// What a rank announced, in words; how it differs from `first` where words have no room for that.
   std::string text_of(Rank rank, const Announcement& first) const;
 

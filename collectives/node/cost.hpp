@@ -8,6 +8,7 @@ namespace shoal::node_cost {
 
 inline constexpr double flag_seconds = 0.2e-6;    // a flag written by one core and seen by another
 inline constexpr double shared_beta = 1.0 / 8e9;  // a byte from and to buffers that all ranks see
+inline constexpr double read_beta = 1.0 / 6e9;    // a byte that the kernel reads from another process
 inline constexpr double staged_beta = 1.0 / 3e9;  // a byte through the stages of the ranks
 
 /// Two flags a rank, and `bytes` bytes at `beta` seconds each.

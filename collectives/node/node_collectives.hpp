@@ -2,7 +2,8 @@
 //
 // Where the buffers lie in node-shared memory (Buffer with Memory::node_shared) ranks read and write
 // each other's directly: no copy. Otherwise data passes through staging areas, two halves a rank in
-// turn, each a fraction of the second-level cache.
+// turn, each a fraction of the second-level cache; or the kernel reads the others' memory for a rank, where
+// that is the quicker (node/quicker_way.hpp).
 #pragma once
 
 #include <string>
@@ -10,29 +11,10 @@
 #include <shoal/collectives/registry.hpp>
 #include <shoal/runtime/placement.hpp>
 
+#include "node/announce.hpp"
 #include "node/control.hpp"
 
 namespace shoal {
-
-/// Which way data may go.
-enum class NodePath {
-  any,        ///< directly where all buffers are shared, else staged
-  zero_copy,  ///< directly; Error if a buffer is private
-  staged,     ///< through the staging areas, whatever the buffers
-  declined,   ///< not at all: this rank cannot take part, and says so; the others may be at any
-};
-
-/// Empty if the ranks of this call can meet in node-shared memory; else why not. Collective the
-/// first time on a communicator.
-std::string why_no_node_path(const Call& call);
-
-/// What a rank announces of a call: its part, but for where its data is, and with that.
-Announcement announcement_of(const Call& call, NodePath path = NodePath::any);
-Announcement announcement_on(const Call& call, NodePath path = NodePath::any);
-
-/// Announces `staged`, a call whose buffers are this rank's NodeGroups::stage(), null if it has none. Throws
-/// Error on all ranks of the node alike if one of them has none.
-void announce_stage(NodeControl& control, const Call& staged);
 
 /// What a rank announced as its input or output, as an address here.
 inline const void* input_of(const NodeControl& control, Rank rank) {

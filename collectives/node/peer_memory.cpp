@@ -13,7 +13,6 @@
 
 #include "node/pieces.hpp"
 #include "reduce/reduce.hpp"
-#include "scratch.hpp"
 
 namespace shoal {
 namespace {
@@ -73,53 +72,7 @@ void PeerMemory::read(NodeControl& control, Rank rank, const node_memory::Locati
   const std::string reason =
       error == ESRCH ? "has ended"
                      : std::string("has memory that cannot be read (") + std::strerror(error) + ")";
-  throw Error("all_reduce over " + comm_, control.name_of_rank(rank) + " " + reason);
-}
-
-void reading_all_reduce(const Call& call, NodeControl& control) {
-  const PeerMemory& peers = call.comm->extension<PeerMemory>();
-  const int ranks = call.comm->size();
-  const Rank me = call.comm->rank();
-  const Bytes element = size_of(call.type);
-  const Block mine = segment_of(call.count, call.type, ranks, me);
-  // The blocks of all ranks lie in the second-level cache together.
-  constexpr Bytes all_blocks = 256 << 10;
-  constexpr Bytes least_block = 16 << 10;
-  constexpr Bytes most_block = 64 << 10;
-  const Bytes block = std::clamp(all_blocks / static_cast<Bytes>(ranks) / 64 * 64, least_block, most_block);
-  const Scratch scratch(*call.comm, block * static_cast<Bytes>(ranks));
-  const auto per_block = static_cast<Index>(block / element);
-  std::vector<const void*>& inputs = control.pointers();
-
-  for (Index at = 0; at < mine.size; at += per_block) {
-    const Index count = std::min(per_block, mine.size - at);
-    const Bytes offset = static_cast<Bytes>(mine.begin + at) * element;
-    for (int step = 0; step < ranks; ++step) {
-      const Rank rank = (me + step) % ranks;  // not all from the same one at once
-      const void*& input = inputs[static_cast<std::size_t>(rank)];
-      const node_memory::Location& place = control.of(rank).at.in;
-      if (rank == me) {
-        input = bytes_at(call.in, offset);
-      } else if (place.owner >= 0) {
-        input = bytes_at(node_memory::address(place), offset);
-      } else {
-        std::byte* const here = scratch.data() + block * static_cast<Bytes>(rank);
-        peers.read(control, rank, place, offset, here, static_cast<Bytes>(count) * element);
-        input = here;
-      }
-    }
-    void* const out = bytes_at(call.out, offset);
-    reduce_elements(inputs.data(), ranks, &out, 1, count, call.type, call.op, ranks, false);
-  }
-  control.meet();
-  for (int step = 1; step < ranks; ++step) {
-    const Rank rank = (me + step) % ranks;
-    const Block theirs = segment_of(call.count, call.type, ranks, rank);
-    const Bytes offset = static_cast<Bytes>(theirs.begin) * element;
-    peers.read(control, rank, control.of(rank).at.out, offset, bytes_at(call.out, offset),
-               static_cast<Bytes>(theirs.size) * element);
-  }
-  control.meet();
+  throw Error(control.title(), control.name_of_rank(rank) + " " + reason);
 }
 
 }  // namespace shoal

@@ -1,17 +1,24 @@
-// Law: ranks whose threads wait beside computation sum what lies in the others' private memory as they would
-// through stages; where one of them may not read it all take stages.
+// Law: what lies in the others' private memory is summed and moved as it would be through stages, whether ranks wait
+// beside computation or have found out that to read it is the quicker; where one of them may not read it all take
+// stages.
 #include <gtest/gtest.h>
 #include <linux/filter.h>
 #include <linux/seccomp.h>
 #include <sys/prctl.h>
 #include <sys/syscall.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <cstddef>
+#include <cstdint>
 #include <string>
 #include <vector>
 
+#include <shoal/collectives/all_gather.hpp>
 #include <shoal/collectives/all_reduce.hpp>
+#include <shoal/collectives/all_to_all.hpp>
+#include <shoal/collectives/broadcast.hpp>
+#include <shoal/collectives/reduce_scatter.hpp>
 #include <shoal/runtime/node_memory.hpp>
 #include <shoal/runtime/wait.hpp>
 #include <support/random.hpp>
@@ -20,6 +27,7 @@
 #include "elements.hpp"
 #include "node/node_collectives.hpp"
 #include "node/peer_memory.hpp"
+#include "node/quicker_way.hpp"
 
 namespace shoal::testing {
 namespace {
@@ -93,6 +101,95 @@ TEST(PeerMemory, IsLeftAloneWhereNobodyWaitsBesideComputation) {
   EXPECT_FALSE(comm.extension<PeerMemory>().asked());
 }
 
+// Calls of one kind, after each of which `seconds_of` says how long it took; how many of them read.
+template <class Seconds>
+int reads_among(TwoWays& ways, int calls, Seconds&& seconds_of) {
+  int reads = 0;
+  for (int call = 0; call < calls; ++call) {
+    const bool read = ways.reads();
+    reads += read ? 1 : 0;
+    ways.note(read, seconds_of(read, call));
+  }
+  return reads;
+}
+
+TEST(TwoWays, GoesTheQuickerAndTriesTheOther) {
+  TwoWays ways;
+  const auto stages_are_quicker = [](bool read, int) { return read ? 3e-3 : 1e-3; };
+  const int tried = reads_among(ways, 1000, stages_are_quicker);
+  EXPECT_GE(tried, 3);
+  EXPECT_LE(tried, 1000 / 50);  // each costs twice what the others do
+  const auto reading_is_quicker = [](bool read, int) { return read ? 1e-3 : 3e-3; };
+  EXPECT_GE(reads_among(ways, 1000, reading_is_quicker), 900);
+  // Soon back, when stages are the quicker again.
+  EXPECT_LE(reads_among(ways, 1000, stages_are_quicker), 100);
+}
+
+TEST(TwoWays, AreNotMisledByTheFirstCallNorByOneThatWasInterrupted) {
+  TwoWays ways;
+  const int reads = reads_among(ways, 500, [](bool read, int call) {
+    if (call == 0) return 1.0;
+    return (read ? 1.2e-3 : 1e-3) * (call % 97 == 0 ? 50 : 1);
+  });
+  EXPECT_LE(reads, 500 / 4);
+}
+
+TEST(TwoWays, AreToldApartWhereCallsAlternate) {
+  TwoWays ways;
+  // Every other read is quicker than what goes through stages, but not two together.
+  const int reads =
+      reads_among(ways, 500, [](bool read, int call) { return !read ? 2e-3 : call % 2 == 0 ? 1e-3 : 5e-3; });
+  EXPECT_LE(reads, 500 / 4);
+}
+
+// All long collectives on private buffers, so often that each goes both ways.
+TEST(PeerMemory, IsTriedInLongCallsAndGivesTheSame) {
+  const Communicator comm = world().duplicate("tried");
+  const int ranks = comm.size();
+  const Rank me = comm.rank();
+  const Index each = (Index{1} << 17) / ranks + 3;
+  const Index count = each * ranks;
+  const auto value = [&](Rank rank, Index index, int call) {
+    return static_cast<std::int32_t>(rank * 7919 + index * 31 + call);
+  };
+  for (int call = 0; call < 12; ++call) {
+    SCOPED_TRACE("call " + std::to_string(call));
+    std::vector<std::int32_t> in;
+    for (Index i = 0; i < count; ++i) in.push_back(value(me, i, call));
+    std::vector<std::int32_t> out(in.size(), -1);
+    std::vector<std::int32_t> wanted(in.size(), 0);
+    for (Rank rank = 0; rank < ranks; ++rank) {
+      for (Index i = 0; i < count; ++i) wanted[static_cast<std::size_t>(i)] += value(rank, i, call);
+    }
+    all_reduce(comm, in.data(), out.data(), count, DType::i32, ReduceOp::sum);
+    ASSERT_EQ(out, wanted);
+
+    const std::vector<Index> counts(static_cast<std::size_t>(ranks), each);
+    std::vector<std::int32_t> part(static_cast<std::size_t>(each), -1);
+    reduce_scatter(comm, in.data(), part.data(), counts, DType::i32, ReduceOp::sum);
+    ASSERT_TRUE(std::equal(part.begin(), part.end(), wanted.begin() + me * each));
+
+    out.assign(out.size(), -1);
+    all_gather(comm, in.data(), out.data(), counts, DType::i32);
+    for (Index i = 0; i < count; ++i) {
+      ASSERT_EQ(out[static_cast<std::size_t>(i)], value(static_cast<Rank>(i / each), i % each, call));
+    }
+    out.assign(out.size(), -1);
+    all_to_all(comm, in.data(), out.data(), each, DType::i32);
+    for (Index i = 0; i < count; ++i) {
+      ASSERT_EQ(out[static_cast<std::size_t>(i)],
+                value(static_cast<Rank>(i / each), me * each + i % each, call));
+    }
+    const Rank root = call % ranks;
+    out = in;
+    broadcast(comm, out.data(), count, DType::i32, root);
+    for (Index i = 0; i < count; ++i) ASSERT_EQ(out[static_cast<std::size_t>(i)], value(root, i, call));
+  }
+  if (ranks > 1 && node_control(comm).usable()) {
+    EXPECT_TRUE(comm.extension<PeerMemory>().asked()) << "everything went through stages";
+  }
+}
+
 // The kernel answers this thread's process_vm_readv() with EPERM from now on.
 void forbid_reading() {
   sock_filter rules[] = {
@@ -115,6 +212,11 @@ TEST(PeerMemory, WhichOneRankMayNotReadNobodyReads) {
   }
   if (comm.size() > 1 && node_control(comm).usable()) {
     EXPECT_FALSE(comm.extension<PeerMemory>().readable(node_control(comm)));
+    EXPECT_TRUE(comm.extension<PeerMemory>().refused());
+  }
+  // Nobody asks again, however often.
+  for (int call = 0; call < 6; ++call) {
+    sum_and_compare(comm, DType::f32, ReduceOp::sum, Index{1} << 16, Memory::local, true, 0, false);
   }
 }
 

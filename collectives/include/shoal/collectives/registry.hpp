@@ -87,8 +87,9 @@ class Algorithm {
 };
 
 /// All algorithms of an operation. MPI's own is called "mpi": it is the reference, never the automatic
-/// choice. That is: on one node node_shared, or node_staged where a rank's buffer is private; between
-/// nodes what the tuning table says (tuning.hpp), or else the cheapest by its cost.
+/// choice. That is: on one node node_shared, or where a rank's buffer is private the quicker of node_staged and
+/// node_read, which long calls try out as they go; between nodes what the tuning table says (tuning.hpp), or
+/// else the cheapest by its cost.
 const std::vector<const Algorithm*>& algorithms(Operation operation);
 /// By name. Throws UsageError that lists the names.
 const Algorithm& find_algorithm(Operation operation, std::string_view name);
