@@ -212,10 +212,12 @@ void staged_broadcast(const Call& call, NodeControl& control) {
   const bool root = call.comm->rank() == call.root;
   const bool stream = copies_outgrow_caches(call.bytes(), call.comm->size());
   // The others wait while the root copies the first chunk, and the root while they copy the last: a
-  // quarter is short enough, and few meetings.
+  // quarter is short enough, and few meetings. Where ranks share cores nobody works while another does,
+  // and each meeting is a change of threads.
   constexpr Bytes least = 32 << 10;
-  const auto piece = static_cast<Index>(
-      std::clamp<Bytes>(call.bytes() / 4 / 64 * 64, least, control.stage_bytes()));
+  const Bytes lines = 64 * (control.of(0).shares != 0 ? Bytes{1} : Bytes{4});  // one of each part
+  const Bytes part = (call.bytes() + lines - 1) / lines * 64;
+  const auto piece = static_cast<Index>(std::clamp(part, least, control.stage_bytes()));
   const Index chunks = ceil_of(static_cast<Index>(call.bytes()), piece);
   const auto bytes_of = [&](Index chunk) {
     return static_cast<Bytes>(std::min(piece, static_cast<Index>(call.bytes()) - chunk * piece));
