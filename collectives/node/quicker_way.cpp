@@ -13,7 +13,7 @@ constexpr int trial_calls = 3;
 constexpr double least_gain = 0.95;  // one of so much of the other's time is the quicker
 // Between trials.
 constexpr int least_calls = 16;
-constexpr int most_calls = 512;
+constexpr int most_calls = 4096;
 // The usual way takes so many times what it did: the other may be the quicker by now.
 constexpr double changed = 1.3;
 
