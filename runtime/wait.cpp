@@ -59,6 +59,7 @@ constexpr std::int64_t longest_turn_ns = 2'000'000'000;
 std::atomic<const Pace*> pace{&shared_core};
 thread_local const Pace* pace_of_thread = nullptr;
 thread_local const std::atomic<bool>* thread_gave_up = nullptr;
+thread_local bool leaves_mpi_alone = false;
 
 bool given_up() noexcept {
   return thread_gave_up != nullptr && thread_gave_up->load(std::memory_order_relaxed);
@@ -105,6 +106,7 @@ void set_ranks_own_their_cores(bool yes) noexcept {
 void pace_this_thread(WaitPolicy policy) noexcept { pace_of_thread = &pace_for(policy); }
 void nap_in_this_thread() noexcept { pace_of_thread = &short_naps; }
 bool naps_in_this_thread() noexcept { return pace_of_thread == &short_naps; }
+void leave_mpi_alone_in_this_thread() noexcept { leaves_mpi_alone = true; }
 void end_waits_when(const std::atomic<bool>* given_up) noexcept { thread_gave_up = given_up; }
 bool ranks_own_their_cores() noexcept { return own_cores.load(std::memory_order_relaxed); }
 
@@ -119,7 +121,7 @@ void set_mpi_progress(MpiProgress who) noexcept { mpi_progress = who; }
 
 void Waiter::make_progress() noexcept {
   const MpiProgress who = mpi_progress.load(std::memory_order_relaxed);
-  if (who == MpiProgress::none) return;
+  if (who == MpiProgress::none || leaves_mpi_alone) return;
   int flag = 1;
   if (who == MpiProgress::main_thread) MPI_Is_thread_main(&flag);
   if (flag != 0) MPI_Iprobe(MPI_ANY_SOURCE, MPI_ANY_TAG, MPI_COMM_SELF, &flag, MPI_STATUS_IGNORE);

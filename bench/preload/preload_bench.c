@@ -35,6 +35,7 @@ typedef struct {
   float* out;
   int count; /* elements of `in`; a multiple of the ranks */
   int ranks;
+  long work; /* of compute() */
 } Data;
 
 static void all_reduce(const Data* d, int mpi) {
@@ -42,12 +43,29 @@ static void all_reduce(const Data* d, int mpi) {
   else MPI_Allreduce(d->in, d->out, d->count, MPI_FLOAT, MPI_SUM, MPI_COMM_WORLD);
 }
 
-/* Waited for at once: what it costs where nothing is computed meanwhile. */
-static void all_reduce_later(const Data* d, int mpi) {
+/* Something to do that needs the processor and nothing else: the same work takes longer the less of the
+ * processor there is. */
+static volatile double computed;
+static void compute(long work) {
+  double x = computed;
+  for (long i = 0; i < work; ++i) x = x * 0.999999 + 1e-6;
+  computed = x;
+}
+
+/* Waited for after a computation, which the others' data may cross. */
+static void all_reduce_beside(const Data* d, int mpi) {
   MPI_Request request;
   if (mpi) PMPI_Iallreduce(d->in, d->out, d->count, MPI_FLOAT, MPI_SUM, MPI_COMM_WORLD, &request);
   else MPI_Iallreduce(d->in, d->out, d->count, MPI_FLOAT, MPI_SUM, MPI_COMM_WORLD, &request);
+  compute(d->work);
   MPI_Wait(&request, MPI_STATUS_IGNORE);
+}
+
+/* Waited for at once: what it costs where nothing is computed meanwhile. */
+static void all_reduce_later(const Data* d, int mpi) {
+  Data idle = *d;
+  idle.work = 0;
+  all_reduce_beside(&idle, mpi);
 }
 
 static void reduce_scatter(const Data* d, int mpi) {
@@ -66,6 +84,13 @@ static void all_to_all(const Data* d, int mpi) {
   const int each = d->count / d->ranks;
   if (mpi) PMPI_Alltoall(d->in, each, MPI_FLOAT, d->out, each, MPI_FLOAT, MPI_COMM_WORLD);
   else MPI_Alltoall(d->in, each, MPI_FLOAT, d->out, each, MPI_FLOAT, MPI_COMM_WORLD);
+}
+
+static void all_to_all_in_place(const Data* d, int mpi) {
+  const int each = d->count / d->ranks;
+  void* const same = MPI_IN_PLACE;
+  if (mpi) PMPI_Alltoall(same, each, MPI_FLOAT, d->out, each, MPI_FLOAT, MPI_COMM_WORLD);
+  else MPI_Alltoall(same, each, MPI_FLOAT, d->out, each, MPI_FLOAT, MPI_COMM_WORLD);
 }
 
 /* From a rank that changes, so that nobody runs ahead of the others. */
@@ -94,6 +119,23 @@ static double time_of(Operation operation, const Data* data, int mpi, int before
   return slowest;
 }
 
+/* What computes for `seconds` while all ranks do, the same on all. */
+static long work_of(double seconds) {
+  long work = 1000;
+  double took = 0;
+  while (took < 2e-3) {
+    work *= 2;
+    PMPI_Barrier(MPI_COMM_WORLD);
+    const double start = MPI_Wtime();
+    compute(work);
+    took = MPI_Wtime() - start;
+    PMPI_Allreduce(MPI_IN_PLACE, &took, 1, MPI_DOUBLE, MPI_MAX, MPI_COMM_WORLD);
+  }
+  work = (long)((double)work * seconds / took);
+  PMPI_Bcast(&work, 1, MPI_LONG, 0, MPI_COMM_WORLD);
+  return work;
+}
+
 static int by_value(const void* a, const void* b) {
   const double x = *(const double*)a, y = *(const double*)b;
   return x < y ? -1 : x > y;
@@ -106,6 +148,7 @@ static void contest(Operation operation, const Data* data, size_t bytes, int ran
   for (int mpi = 0; mpi < 2; ++mpi) {
     /* Over several nodes the first calls connect. */
     double estimate = time_of(operation, data, mpi, several_nodes ? 20 : untimed, 3);
+    MPI_Barrier(MPI_COMM_WORLD); /* makes what non-blocking calls over several nodes need */
     const double again = time_of(operation, data, mpi, untimed, 3);
     if (again < estimate) estimate = again;
     repeat[mpi] = (int)(batch(estimate) / estimate);
@@ -137,9 +180,14 @@ int main(int argc, char** argv) {
   static const struct {
     const char* name;
     Operation run;
-  } operations[] = {{"allreduce", all_reduce},         {"iallreduce", all_reduce_later},
-                    {"reduce_scatter", reduce_scatter}, {"allgather", all_gather},
-                    {"alltoall", all_to_all},         {"bcast", broadcast},
+  } operations[] = {{"allreduce", all_reduce},
+                    {"iallreduce", all_reduce_later},
+                    {"iallreduce_beside", all_reduce_beside},
+                    {"reduce_scatter", reduce_scatter},
+                    {"allgather", all_gather},
+                    {"alltoall", all_to_all},
+                    {"alltoall_in_place", all_to_all_in_place},
+                    {"bcast", broadcast},
                     {"barrier", barrier}};
   MPI_Init(&argc, &argv);
   int rank = 0, ranks = 1;
@@ -177,14 +225,11 @@ int main(int argc, char** argv) {
   for (size_t bytes = least; bytes <= most; bytes *= 2) {
     size_t count = bytes / sizeof(float);
     count -= count % (size_t)ranks;
-    if (count == 0 && operation != barrier && operation != all_reduce &&
-        operation != all_reduce_later) {
-      continue;
-    }
-    if (operation == all_reduce || operation == all_reduce_later || operation == broadcast) {
-      count = bytes / sizeof(float);
-    }
-    Data data = {malloc(bytes), malloc(bytes), (int)count, ranks};
+    const int any_count = operation == all_reduce || operation == all_reduce_later ||
+                          operation == all_reduce_beside || operation == broadcast;
+    if (any_count) count = bytes / sizeof(float);
+    if (count == 0 && operation != barrier) continue;
+    Data data = {malloc(bytes), malloc(bytes), (int)count, ranks, 0};
     if (data.in == NULL || data.out == NULL) {
       fprintf(stderr, "no memory for %zu bytes\n", bytes);
       MPI_Abort(MPI_COMM_WORLD, 1);
@@ -192,6 +237,9 @@ int main(int argc, char** argv) {
     for (size_t i = 0; i < bytes / sizeof(float); ++i) {
       data.in[i] = (float)(i % 100) + (float)rank;
       data.out[i] = -1;
+    }
+    if (operation == all_reduce_beside) {
+      data.work = work_of(time_of(all_reduce_later, &data, 1, several_nodes ? 20 : untimed, 3));
     }
     contest(operation, &data, bytes, rank);
     free(data.in);

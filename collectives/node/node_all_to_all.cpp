@@ -120,7 +120,8 @@ bool node_all_to_all(const Call& call, NodePath path) {
     control.end_chunks(tables);
     return true;
   }
-  // A stage holds a piece of the block for every other rank, one after the other.
+  // A stage holds a piece of the block for every other rank, one after the other. Each piece of the input goes
+  // there before one as far on in its block comes, so that with even blocks the output may be the input.
   const Bytes piece = std::max<Bytes>(1, control.stage_bytes() / static_cast<Bytes>(ranks));
   const Bytes longest = static_cast<Bytes>(traffic.longest()) * element;
   const auto chunks = static_cast<Index>((longest + piece - 1) / piece);
@@ -144,6 +145,7 @@ bool node_all_to_all(const Call& call, NodePath path) {
     if (chunk + 1 < chunks) copy_in(chunk + 1);
     for (int step = 0; step < ranks; ++step) {
       const Rank from = (me + step) % ranks;
+      if (from == me && call.in == call.out) continue;
       const std::byte* source =
           from == me ? bytes_at(call.in, start(me, me) + begin(chunk))
                      : control.stage_of(from, tables + chunk) + static_cast<Bytes>(me) * piece;

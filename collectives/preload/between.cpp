@@ -32,13 +32,13 @@ int most_descriptors() noexcept {
 // Up to so many connections are put aside for broadcasts, whose root may be any rank.
 constexpr int most_to_any_root = 64;
 
+}  // namespace
+
 bool all_can(const Communicator& comm, bool can) {
   int all = can ? 1 : 0;
   return PMPI_Allreduce(MPI_IN_PLACE, &all, 1, MPI_INT, MPI_MIN, mpi_handle(comm)) == MPI_SUCCESS &&
          all != 0;
 }
-
-}  // namespace
 
 bool Descriptors::put_aside(int wanted) noexcept {
   const int most = most_descriptors();

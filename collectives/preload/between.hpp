@@ -15,6 +15,9 @@ namespace shoal::preload {
 /// about as many short calls as this gain (13 and 40 µs each).
 inline constexpr int calls_before_connecting = 64;
 
+/// Collective: whether all can.
+bool all_can(const Communicator& comm, bool can);
+
 /// File descriptors that connections may take, put aside from what the process may open: at most
 /// half of that in all, since the rest is the program's.
 class Descriptors {
@@ -40,6 +43,8 @@ class Between {
 
   /// False: its calls are MPI's.
   bool usable() const noexcept { return usable_; }
+  /// Whether every rank has a node to itself.
+  bool alone() const noexcept { return alone_; }
   /// The algorithm that does the call sooner than MPI, all of whose messages take those ways: MPI's
   /// on this handle are the program's. Null: there is none.
   const Algorithm* choice(const Call& call);
@@ -49,7 +54,7 @@ class Between {
   const Algorithm* find(const Call& call) const;
 
   const Communicator& comm_;
-  bool alone_ = false;     // every rank has a node to itself
+  bool alone_ = false;
   bool any_root_ = false;  // there are descriptors for broadcasts from every rank
   Descriptors descriptors_;
   bool usable_ = false;

@@ -41,4 +41,10 @@ bool gains(const Call& call, bool alone) noexcept {
   return call.bytes() > 0 && (call.bytes() < own.first || call.bytes() >= own.end);
 }
 
+// To hand a call to a thread takes as long as a short one. From here on what counts is that it goes on
+// while the program computes, which MPI's does not. (`preload_bench iallreduce_beside`)
+bool gains_beside(const Call& call, bool alone) noexcept {
+  return gains(call, alone) && call.bytes() >= (alone ? 512 * kib : 1024 * kib);
+}
+
 }  // namespace shoal::preload

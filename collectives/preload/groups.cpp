@@ -19,7 +19,7 @@ namespace {
 // The attribute of a communicator: a Group, or the fact that there is none, or none yet.
 struct Entry {
   std::shared_ptr<Group> group;
-  int calls_left = 0;  // that are MPI's before the ranks connect
+  int calls_left = 0;  // until the one in which the ranks meet; 0: they have
 };
 
 int keyval = MPI_KEYVAL_INVALID;
@@ -99,16 +99,13 @@ bool meet(Group& group) {
   }
 }
 
+// Local.
 std::unique_ptr<Entry> make_entry(MPI_Comm comm) {
   auto entry = std::make_unique<Entry>();
   if (!is_of_this_world(comm)) return entry;
   entry->group = borrow(comm);
   if (entry->group == nullptr) return entry;
-  if (entry->group->comm.on_one_node()) {
-    if (!meet(*entry->group)) entry->group.reset();
-  } else {
-    entry->calls_left = calls_before_connecting;
-  }
+  entry->calls_left = entry->group->comm.on_one_node() ? 1 : calls_before_connecting;
   return entry;
 }
 
@@ -129,11 +126,11 @@ void stop_groups() noexcept {
 
 namespace {
 
-Entry* entry_of(MPI_Comm comm, bool make) {
+Entry* entry_of(MPI_Comm comm) {
   Entry* entry = nullptr;
   int found = 0;
   if (PMPI_Comm_get_attr(comm, keyval, &entry, &found) != MPI_SUCCESS) return nullptr;
-  if (found || !make) return found ? entry : nullptr;
+  if (found) return entry;
   entry = make_entry(comm).release();
   PMPI_Comm_set_attr(comm, keyval, entry);
   const std::lock_guard lock(mutex);
@@ -146,28 +143,50 @@ bool is_latest(MPI_Comm comm, std::uint64_t now) {
   return latest.comm == comm && latest.generation == now;
 }
 
+void count_request(Group& group) {
+  group.requested = std::min(group.requested + 1, calls_before_beside);
+}
+
+// Collective where there have been enough non-blocking calls.
+Group* ready(Group* group) {
+  if (group == nullptr || group->requested < calls_before_beside || group->beside ||
+      !group->between) {
+    return group;
+  }
+  group->beside = std::make_unique<Beside>(group->comm);
+  return group;
+}
+
 }  // namespace
 
 Group* group_of(MPI_Comm comm, bool at_once) {
   const std::uint64_t now = generation.load(std::memory_order_acquire);
-  if (is_latest(comm, now)) return latest.group;
-  Entry* const entry = entry_of(comm, true);
+  if (is_latest(comm, now)) return ready(latest.group);
+  Entry* const entry = entry_of(comm);
   if (entry == nullptr) return nullptr;
-  if (entry->calls_left > 0) {
+  if (entry->group != nullptr && entry->calls_left > 0) {
     if (!at_once && --entry->calls_left > 0) return nullptr;
     entry->calls_left = 0;
     if (!meet(*entry->group)) entry->group.reset();
   }
   latest = {comm, now, entry->group.get()};
-  return latest.group;
+  return ready(latest.group);
 }
 
-Group* known_group_of(MPI_Comm comm) {
+Group* group_for_request(MPI_Comm comm) {
   const std::uint64_t now = generation.load(std::memory_order_acquire);
-  if (is_latest(comm, now)) return latest.group;
-  const Entry* const entry = entry_of(comm, false);
-  if (entry == nullptr || entry->calls_left > 0) return nullptr;
-  latest = {comm, now, entry->group.get()};
+  if (!is_latest(comm, now)) {
+    Entry* const entry = entry_of(comm);
+    if (entry == nullptr || entry->group == nullptr) return nullptr;
+    if (entry->calls_left > 0) {
+      // It may be the next blocking call that connects; this one waits for nobody.
+      if (entry->calls_left > 1) --entry->calls_left;
+      count_request(*entry->group);
+      return nullptr;
+    }
+    latest = {comm, now, entry->group.get()};
+  }
+  if (latest.group != nullptr) count_request(*latest.group);
   return latest.group;
 }
 

@@ -37,9 +37,9 @@ constexpr Bytes least_to_stage = 1 << 10;
 
 // Does the call; nothing if a rank declines, this one unless it `can`. The code is what MPI returns.
 std::optional<int> take_over(MPI_Comm comm, const Call& call, bool can, NodeCollective collective,
-                             Tally& tally) {
+                             Tally& tally, NodePath path = NodePath::any) {
   try {
-    if (!collective(call, can ? NodePath::any : NodePath::declined)) return std::nullopt;
+    if (!collective(call, can ? path : NodePath::declined)) return std::nullopt;
     tally.taken();
     return MPI_SUCCESS;
   } catch (const NoStage&) {
@@ -111,10 +111,12 @@ std::optional<int> iall_reduce(const void* in, void* out, int count, MPI_Datatyp
   const auto reduction = reduction_of(type, op);
   if (!reduction) return std::nullopt;
   const Inside inside;
-  Group* const group = known_group_of(comm);  // to make one takes waiting
-  if (group == nullptr || group->between) return std::nullopt;
-  tally.taken();
-  return begin_all_reduce(*group, comm, all_reduce_of(*group, in, out, count, *reduction), request);
+  Group* const group = group_for_request(comm);  // to make one takes waiting
+  if (group == nullptr) return std::nullopt;
+  const auto code =
+      begin_all_reduce(*group, comm, all_reduce_of(*group, in, out, count, *reduction), request);
+  if (code) tally.taken();
+  return code;
 }
 
 // `counts` has `stride` 1, or 0 if one count is every rank's.
@@ -208,11 +210,15 @@ std::optional<int> all_to_all(const void* in, int in_count, MPI_Datatype in_type
                             {out, out_count, out_type}, tally);
   }
   if (call.bytes() < least_to_stage) return std::nullopt;
-  call.in = in;
+  // In place on all ranks or on none.
+  const bool in_place = in == MPI_IN_PLACE;
+  call.variant = in_place ? 1 : 0;
+  call.in = in_place ? out : in;
   call.out = out;
-  const bool can = in != MPI_IN_PLACE && out != MPI_IN_PLACE && is_plain(out_type) &&
-                   is_plain(in_type) && bytes_of(in_count, in_type) == bytes;
-  return take_over(comm, call, can, node_all_to_all, tally);
+  const bool can = out != MPI_IN_PLACE && is_plain(out_type) &&
+                   (in_place || (is_plain(in_type) && bytes_of(in_count, in_type) == bytes));
+  return take_over(comm, call, can, node_all_to_all, tally,
+                   in_place ? NodePath::staged : NodePath::any);
 }
 
 std::optional<int> barrier(MPI_Comm comm) {

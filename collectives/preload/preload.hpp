@@ -28,7 +28,7 @@
 // for may itself wait for a message of this one.
 //
 // Non-blocking calls may wait for nobody, so that nothing can be made or agreed on in them: see
-// requests.hpp. Those over several nodes are MPI's; so are programs that make a shoal::Runtime.
+// requests.hpp. Programs that make a shoal::Runtime are MPI's.
 #pragma once
 
 #include <mpi.h>

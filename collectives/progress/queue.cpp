@@ -21,6 +21,12 @@ WorkQueue::WorkQueue(const Communicator& comm)
   own_.extension<RunsBeside>().yes = threaded_;
 }
 
+WorkQueue::WorkQueue(WithoutMpi, Communicator&& own)
+    : own_(std::move(own)), threaded_(true) {
+  own_.extension<RunsBeside>().yes = true;
+  threaded_ = start_thread(false);
+}
+
 WorkQueue::~WorkQueue() {
   {
     Lock lock(mutex_);
@@ -39,19 +45,21 @@ WorkQueue::~WorkQueue() {
   if (thread_.joinable()) thread_.join();
 }
 
-void WorkQueue::start_thread() {
+bool WorkQueue::start_thread(bool calls_mpi) {
   const SignalsHeld held;
   try {
-    thread_ = std::thread([this] {
+    thread_ = std::thread([this, calls_mpi] {
       trace::work_beside();
+      if (!calls_mpi) leave_mpi_alone_in_this_thread();
       // The core belongs to the thread that computes; the time of this one is spent in waiting.
       pace_this_thread(WaitPolicy::yield);
       end_waits_when(&given_up_);
       work_off();
     });
   } catch (const std::system_error&) {
-    // No thread to be had: whoever waits does the work.
+    return false;
   }
+  return true;
 }
 
 void WorkQueue::push(const std::shared_ptr<Work::State>& work) {
@@ -61,7 +69,7 @@ void WorkQueue::push(const std::shared_ptr<Work::State>& work) {
     work->failure = nullptr;
     work->done.store(false, std::memory_order_relaxed);
     waiting_.push_back(work);
-    if (threaded_ && !thread_.joinable()) start_thread();
+    if (threaded_ && !thread_.joinable()) threaded_ = start_thread(true);
   }
   changed_.notify_all();
 }
@@ -139,6 +147,11 @@ void WorkQueue::drop_from(Waiting::iterator first) noexcept {
   }
   waiting_.erase(first, waiting_.end());
   changed_.notify_all();
+}
+
+void WorkQueue::give_up() noexcept {
+  const Lock lock(mutex_);
+  drop_from(waiting_.begin());
 }
 
 void WorkQueue::take_back(Work::State& work) noexcept {

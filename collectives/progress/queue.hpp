@@ -22,8 +22,17 @@ class WorkQueue final : public WorkRunner {
  public:
   /// Collective: duplicates `comm`.
   explicit WorkQueue(const Communicator& comm);
+  /// On `own`, by a thread that calls no MPI, whatever MPI was told of threads: for bodies that need
+  /// none of it. See threaded().
+  struct WithoutMpi {};
+  WorkQueue(WithoutMpi, Communicator&& own);
   /// Waits for what is left.
   ~WorkQueue() override;
+
+  /// Whether a thread does the work; without one, whoever waits for it does.
+  bool threaded() const noexcept { return threaded_; }
+  /// Where the bodies run.
+  const Communicator& comm() const noexcept { return own_; }
 
   void push(const std::shared_ptr<Work::State>& work);
   /// Returns once `work` is done. Lends a hand where the thread is not at it.
@@ -33,17 +42,19 @@ class WorkQueue final : public WorkRunner {
   /// Takes `work` and all behind it back, if it has not begun; otherwise makes it end soon, and waits
   /// for that.
   void take_back(Work::State& work) noexcept override;
+  /// What has not ended fails, now or soon: nobody waits for it any more.
+  void give_up() noexcept;
 
  private:
   using Lock = std::unique_lock<std::mutex>;
   using Waiting = std::deque<std::shared_ptr<Work::State>>;
-  void start_thread();
+  bool start_thread(bool calls_mpi);
   void work_off();
   void run_next(Lock& lock);
   void drop_from(Waiting::iterator first) noexcept;
 
   Communicator own_;
-  const bool threaded_;
+  bool threaded_;
   std::mutex mutex_;
   std::condition_variable changed_;
   Waiting waiting_;

@@ -18,7 +18,8 @@ over() {
   accepts '^all right' "$shoal" lab run --mpi-arg=--host "--mpi-arg=$2" --mpi-arg=-x \
     "--mpi-arg=LD_PRELOAD=$library" --mpi-arg=-x --mpi-arg=SHOAL_PRELOAD_REPORT=1 \
     --ranks-per-host 3 -n "$1" --name "$lab" -- "$program"
-  for function in MPI_Allreduce MPI_Reduce_scatter MPI_Allgather MPI_Bcast MPI_Alltoall MPI_Barrier; do
+  for function in MPI_Allreduce MPI_Reduce_scatter MPI_Allgather MPI_Bcast MPI_Alltoall MPI_Barrier \
+    MPI_Iallreduce; do
     taken=$(printf '%s\n' "$output" | awk -v name=$function '$1 == name { print $2 }')
     [ "${taken:-0}" -gt 0 ] || fail "no $function was taken over on $2"
   done

@@ -2,10 +2,10 @@
  * that libshoal_pmpi.so takes over there, on communicators of all kinds. What comes must be what
  * PMPI's function gives, which is never Shoal's.
  *
- *     nodes [threads|many|abort]
+ *     nodes [threads|many|abort|leave]
  *
  * threads: on several communicators at once. many: more communicators than there are descriptors
- * for. abort: one rank ends the run while the others wait for it in a collective.
+ * for. abort: one rank ends the run while the others wait for it in a collective. leave: it just ends.
  *
  * Ranks describe the same data by different types. But for `rounding` numbers are small integers,
  * so that sums are exact in every type and any order. */
@@ -596,6 +596,63 @@ static void long_ones(void) {
   free(in);
 }
 
+/* Requests that end after their communicator has gone, some of them not in their order; long ones, on a
+ * communicator on which there have been enough calls for them to be Shoal's. (Open MPI 4.1.4 frees what
+ * its own still need, and crashes.) */
+static void outlived(void) {
+  const char* libraries = getenv("LD_PRELOAD");
+  const int may_outlive = libraries != NULL && strstr(libraries, "shoal") != NULL;
+  enum { several = 4, count = 1 << 18, calls_before = 80 };
+  MPI_Comm comm;
+  DO(MPI_Comm_dup(MPI_COMM_WORLD, &comm));
+  MPI_Request requests[several];
+  for (int i = 0; i < calls_before; ++i) {
+    int one = 1;
+    DO(MPI_Iallreduce(MPI_IN_PLACE, &one, 1, MPI_INT, MPI_SUM, comm, requests));
+    DO(MPI_Wait(requests, MPI_STATUS_IGNORE));
+    CHECK(one == world_size);
+  }
+  DO(MPI_Barrier(comm));
+  Group group = group_of(comm, 3);
+  double* in[several];
+  Twins out[several];
+  for (int i = 0; i < several; ++i) {
+    const size_t bytes = (size_t)(count + i) * sizeof(double);
+    in[i] = malloc(bytes);
+    CHECK(in[i] != NULL);
+    fill((char*)in[i], (size_t)(count + i), F64, &group.own);
+    out[i] = twins_of(bytes);
+    DO(MPI_Iallreduce(in[i], out[i].ours, count + i, MPI_DOUBLE, MPI_SUM, comm, &requests[i]));
+  }
+  if (may_outlive) MPI_Comm_free(&comm);
+  DO(MPI_Wait(&requests[several - 1], MPI_STATUS_IGNORE));
+  for (int i = 0; i < several; ++i) DO(MPI_Wait(&requests[i], MPI_STATUS_IGNORE));
+  for (int i = 0; i < several; ++i) {
+    DO(PMPI_Allreduce(in[i], out[i].theirs, count + i, MPI_DOUBLE, MPI_SUM, MPI_COMM_WORLD));
+    compare(&out[i]);
+    free(in[i]);
+  }
+  if (!may_outlive) MPI_Comm_free(&comm);
+}
+
+/* One rank ends, without a word to MPI, in the middle of what the others never begin. */
+static void leave(void) {
+  enum { count = 1 << 18 };
+  double* data = calloc(count, sizeof *data);
+  CHECK(data != NULL);
+  MPI_Request request;
+  for (int i = 0; i < 20; ++i) {
+    DO(MPI_Iallreduce(MPI_IN_PLACE, data, 1, MPI_DOUBLE, MPI_SUM, MPI_COMM_WORLD, &request));
+    DO(MPI_Wait(&request, MPI_STATUS_IGNORE));
+  }
+  DO(MPI_Barrier(MPI_COMM_WORLD));
+  if (world_rank == world_size - 1) {
+    DO(MPI_Iallreduce(MPI_IN_PLACE, data, count, MPI_DOUBLE, MPI_SUM, MPI_COMM_WORLD, &request));
+    exit(7);
+  }
+  for (;;) DO(MPI_Barrier(MPI_COMM_WORLD));
+}
+
 int main(int argc, char** argv) {
   const char* mode = argc > 1 ? argv[1] : "";
   int provided = MPI_THREAD_SINGLE;
@@ -614,6 +671,7 @@ int main(int argc, char** argv) {
   if (strcmp(mode, "threads") == 0) {
     several_threads();
     long_ones();
+    outlived();
   } else if (strcmp(mode, "many") == 0) {
     many_communicators();
   } else if (strcmp(mode, "abort") == 0) {
@@ -621,9 +679,12 @@ int main(int argc, char** argv) {
     for (int i = 0; i < 30; ++i) reduce_all(&group);
     if (world_rank == world_size - 1) MPI_Abort(MPI_COMM_WORLD, 7);
     for (;;) reduce_all(&group);
+  } else if (strcmp(mode, "leave") == 0) {
+    leave();
   } else {
     communicators(1, 150);
     long_ones();
+    outlived();
   }
   if (world_rank == 0) printf("all right, seed %llu\n", (unsigned long long)seed);
   MPI_Finalize();

@@ -236,6 +236,12 @@ static void movements(MPI_Comm comm, uint64_t number, int count, int odd) {
   for (int i = 0; i < all; ++i) {
     CHECK(out[i] == value(number, i / count, rank * count + i % count));
   }
+  memcpy(out, in, (size_t)all * sizeof *out);
+  if (odd) DO(MPI_Alltoall(MPI_IN_PLACE, 0, MPI_DATATYPE_NULL, out, 1, run, comm));
+  else DO(MPI_Alltoall(MPI_IN_PLACE, 0, MPI_DATATYPE_NULL, out, count, MPI_INT, comm));
+  for (int i = 0; i < all; ++i) {
+    CHECK(out[i] == value(number, i / count, rank * count + i % count));
+  }
   done_with(out, all, I32);
   free(in);
   MPI_Type_free(&spread);

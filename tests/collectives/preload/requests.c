@@ -192,13 +192,17 @@ typedef struct {
   int met;
 } Comm;
 
-static int preloaded(void) {
+/* On several nodes Shoal begins with a communicator only after a while, and some is MPI's for longer. */
+static int several_nodes(void) { return getenv("SHOAL_NODES") != NULL; }
+
+/* If all that a communicator's ranks begin once they have met is Shoal's. */
+static int all_is_shoals(void) {
   const char* libraries = getenv("LD_PRELOAD");
-  return libraries != NULL && strstr(libraries, "shoal") != NULL;
+  return libraries != NULL && strstr(libraries, "shoal") != NULL && !several_nodes();
 }
 
 static int length_of(uint64_t* state) {
-  static const int most[] = {2, 30, 700, 5000, 60000};
+  const int most[] = {2, 30, 700, 5000, several_nodes() ? 400000 : 60000};
   return 1 + draw(state, most[draw(state, 5)]);
 }
 
@@ -216,7 +220,7 @@ static void begin(UnderWay* all, const Comm* comms, int which, uint64_t* state, 
   const int op = draw(state, reductions), root = draw(state, ranks);
   const MPI_Datatype type = real ? MPI_DOUBLE : MPI_INT;
   const MPI_Op ops[reductions] = {MPI_SUM, MPI_MIN, MPI_MAX};
-  const int outlives = kind == iallreduce && comms[which].met && ranks > 1 && preloaded();
+  const int outlives = kind == iallreduce && comms[which].met && ranks > 1 && all_is_shoals();
   *next = (Begun){(Kind)kind, number, ranks, rank, root, count, op, real, which, outlives, NULL, NULL};
   switch (next->kind) {
     case iallreduce:
@@ -331,7 +335,7 @@ static void* play(void* argument) {
   for (int step = 0; step < steps; ++step) {
     const uint64_t number = share->start + (uint64_t)step;
     const int which = draw(&all_alike, most_comms);
-    const int action = draw(&all_alike, 40);
+    const int action = draw(&all_alike, several_nodes() ? 400 : 40);
     uint64_t state = seed + number;
     if (action < 2 && share->alone) {
       /* A new communicator for an old one, whatever is under way there. With threads that make some at
@@ -342,7 +346,7 @@ static void* play(void* argument) {
       leave(all, which);
       MPI_Comm_free(&comms[which].mpi);
       comms[which] = (Comm){copy, 0};
-    } else if (action < 7) {
+    } else if (action < (several_nodes() ? 50 : 7)) {
       block(comms[which].mpi, &state, number);
       comms[which].met = 1;
     } else {

@@ -32,6 +32,9 @@ void nap_in_this_thread() noexcept;
 /// Whether this thread has called it.
 bool naps_in_this_thread() noexcept;
 
+/// Waits of the calling thread do not let MPI work from now on: for threads that may not call MPI.
+void leave_mpi_alone_in_this_thread() noexcept;
+
 /// Waits of the calling thread fail, with an Error, once `*given_up` is true: for threads whose work may
 /// become pointless. It must outlive the thread.
 void end_waits_when(const std::atomic<bool>* given_up) noexcept;
