@@ -9,6 +9,7 @@
 #include <cerrno>
 #include <cstdlib>
 #include <cstring>
+#include <exception>
 #include <memory>
 #include <utility>
 #include <vector>
@@ -17,6 +18,7 @@
 #include <shoal/runtime/forked.hpp>
 #include <shoal/runtime/mpi_interop.hpp>
 
+#include "lent_pages.hpp"
 #include "node_heap.hpp"
 #include "node_memory_lifetime.hpp"
 
@@ -40,6 +42,7 @@ class Heaps {
   Bytes heap_bytes = 0;
   std::unique_ptr<NodeHeap> mine;
   std::shared_ptr<const WorldTable> table;
+  int file() const noexcept { return fd_; }
 
  private:
   struct Offer {
@@ -150,6 +153,7 @@ Heaps::Heaps(MPI_Comm node, std::shared_ptr<const WorldTable> world_table)
 }
 
 Heaps::~Heaps() {
+  LentPages::get().heap_ends();
   // Blocks still in use belong to buffers that outlive the Runtime: leave those mapped.
   const bool idle = mine == nullptr || mine->empty();
   if (idle && base != nullptr) munmap(base, range_bytes_);
@@ -187,6 +191,27 @@ void release(void* pointer) noexcept {
   if (available() && pointer != nullptr) heaps()->mine->release(pointer);
 }
 
+bool lend(std::span<std::byte> pages) noexcept {
+  if (is_forked_child() || !available() || pages.empty()) return false;
+  NodeHeap& heap = *heaps()->mine;
+  std::byte* copy = nullptr;
+  try {
+    copy = static_cast<std::byte*>(heap.allocate(pages.size()));
+  } catch (const std::exception&) {
+    return false;
+  }
+  std::memcpy(copy, pages.data(), pages.size());
+  if (LentPages::get().add(pages, heaps()->file(), *locate(copy))) return true;
+  heap.release(copy);
+  return false;
+}
+
+bool take_back(const void* begin) noexcept {
+  const LentPages::Removed removed = LentPages::get().remove(begin);
+  if (removed.free && available() && !is_forked_child()) heaps()->mine->release(address(*removed.free));
+  return !removed.failed;
+}
+
 std::span<std::byte> own_heap() noexcept {
   if (!available()) return {};
   const Heaps& all = *heaps();
@@ -198,7 +223,9 @@ std::optional<Location> locate(const void* pointer) noexcept {
   const Heaps& all = *heaps();
   const auto distance = reinterpret_cast<std::uintptr_t>(pointer) -
                         reinterpret_cast<std::uintptr_t>(all.base);
-  if (distance >= all.heap_bytes * static_cast<Bytes>(all.size)) return std::nullopt;
+  if (distance >= all.heap_bytes * static_cast<Bytes>(all.size)) {
+    return LentPages::get().locate(pointer);
+  }
   return Location{static_cast<std::int32_t>(distance / all.heap_bytes), distance % all.heap_bytes};
 }
 

@@ -12,7 +12,7 @@
 #include <shoal/collectives/broadcast.hpp>
 #include <shoal/runtime/error.hpp>
 
-#include "huge_pages.hpp"
+#include "recurring.hpp"
 #include "tensors.hpp"
 #include "work.hpp"
 
@@ -106,7 +106,7 @@ TorchWork ProcessGroupShoal::allreduce(Tensors& tensors, const c10d::AllreduceOp
                 options.timeout,
                 bytes_of(dense),
                 [dense, type, how](const Communicator& comm) {
-                  huge_pages_if_it_recurs(data_of(dense), bytes_of(dense));
+                  help_if_it_recurs(data_of(dense), bytes_of(dense));
                   combine_all(comm, data_of(dense), data_of(dense), dense.numel(), type, how,
                               compared(dense, how));
                 },

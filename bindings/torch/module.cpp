@@ -36,6 +36,7 @@ PYBIND11_MODULE(_C, m) {
       "make_group",
       [](std::vector<int> world_ranks, std::string name,
          double timeout) -> c10::intrusive_ptr<backend::Base> {
+        backend::keep_book_of_tensors();
         shoal::keep_freed_pages();  // the gradients of a step then lie where the last one's lay
         return c10::make_intrusive<backend::ProcessGroupShoal>(std::make_shared<backend::Lane>(
             std::move(world_ranks), std::move(name),

@@ -4,9 +4,15 @@
 
 #include <gtest/gtest.h>
 #include <mpi.h>
+#include <sys/wait.h>
+#include <unistd.h>
 
+#include <atomic>
+#include <cstdlib>
 #include <cstring>
 #include <numeric>
+#include <span>
+#include <thread>
 #include <vector>
 
 #include <shoal/runtime/buffer.hpp>
@@ -49,6 +55,110 @@ TEST_F(NodeMemory, WhoHasTheNodeToItselfHasItsBuffersInPrivate) {
   const bool alone = node_memory::node_size() == 1;
   EXPECT_EQ(buffer.memory(), alone ? Memory::local : Memory::node_shared);
   EXPECT_EQ(node_memory::locate(buffer.data()).has_value(), !alone);
+}
+
+// Whole pages of private memory.
+class Pages {
+ public:
+  explicit Pages(Bytes bytes)
+      : bytes_(bytes), memory_(static_cast<std::byte*>(std::aligned_alloc(4096, bytes))) {}
+  ~Pages() {
+    if (node_memory::take_back(memory_)) std::free(memory_);
+  }
+  Pages(const Pages&) = delete;
+  Pages& operator=(const Pages&) = delete;
+  std::span<std::byte> all() const { return {memory_, bytes_}; }
+  std::span<std::int64_t> numbers() const {
+    return {reinterpret_cast<std::int64_t*>(memory_), bytes_ / sizeof(std::int64_t)};
+  }
+
+ private:
+  Bytes bytes_;
+  std::byte* memory_;
+};
+
+TEST_F(NodeMemory, LentPagesKeepWhatIsInThemAndEveryRankSeesThem) {
+  if (node_memory::node_size() == 1) GTEST_SKIP() << "the rank has its node to itself";
+  const Pages pages(Bytes{1} << 20);
+  const auto numbers = pages.numbers();
+  std::iota(numbers.begin(), numbers.end(), std::int64_t{1'000'000} * world().rank());
+  EXPECT_FALSE(node_memory::locate(numbers.data()).has_value());
+  ASSERT_TRUE(node_memory::lend(pages.all()));
+  const auto location = node_memory::locate(&numbers[777]);
+  ASSERT_TRUE(location.has_value());
+  EXPECT_EQ(location->owner, node_memory::node_rank());
+  EXPECT_FALSE(node_memory::locate(pages.all().data() - 1).has_value());
+  EXPECT_FALSE(node_memory::locate(pages.all().data() + pages.all().size()).has_value());
+  for (std::size_t i = 0; i < numbers.size(); ++i) {
+    ASSERT_EQ(numbers[i], 1'000'000 * world().rank() + static_cast<std::int64_t>(i));
+  }
+  std::vector<node_memory::Location> all(static_cast<std::size_t>(world().size()));
+  MPI_Allgather(&*location, sizeof *location, MPI_BYTE, all.data(), sizeof *location, MPI_BYTE,
+                MPI_COMM_WORLD);
+  const Rank next = (world().rank() + 1) % world().size();
+  auto* const theirs =
+      static_cast<std::int64_t*>(node_memory::address(all[static_cast<std::size_t>(next)]));
+  EXPECT_EQ(*theirs, 1'000'000 * next + 777);
+  MPI_Barrier(MPI_COMM_WORLD);
+  *theirs = -next;  // what another writes there is the owner's
+  MPI_Barrier(MPI_COMM_WORLD);
+  EXPECT_EQ(numbers[777], -world().rank());
+}
+
+TEST_F(NodeMemory, MemoryThatWasTakenBackIsPrivateAgain) {
+  for (int turn = 0; turn < 300; ++turn) {
+    const Pages pages(Bytes{64} << 10);
+    std::memset(pages.all().data(), turn % 100 + 1, pages.all().size());
+    if (node_memory::lend(pages.all())) {
+      EXPECT_TRUE(node_memory::take_back(pages.all().data()));
+      EXPECT_FALSE(node_memory::locate(pages.all().data()).has_value());
+      EXPECT_EQ(pages.numbers().front(), 0) << "fresh pages";
+    }
+    std::memset(pages.all().data(), 1, pages.all().size());
+  }
+  const int on_stack = 0;
+  EXPECT_TRUE(node_memory::take_back(&on_stack)) << "never lent";
+}
+
+TEST_F(NodeMemory, WhatAForkedChildWritesIntoLentPagesIsItsOwn) {
+  const Pages lent(Bytes{64} << 10);
+  const auto numbers = lent.numbers();
+  numbers[0] = 11;
+  numbers[5000] = 12;
+  node_memory::lend(lent.all());
+  const pid_t child = fork();
+  ASSERT_GE(child, 0);
+  if (child == 0) {
+    const bool good = numbers[0] == 11 && numbers[5000] == 12 &&
+                      !node_memory::locate(numbers.data()).has_value();
+    numbers[0] = 13;
+    _exit(good && node_memory::take_back(lent.all().data()) && numbers[0] == 13 ? 0 : 1);
+  }
+  int status = -1;
+  ASSERT_EQ(waitpid(child, &status, 0), child);
+  EXPECT_EQ(status, 0);
+  EXPECT_EQ(numbers[0], 11);
+  EXPECT_EQ(numbers[5000], 12);
+}
+
+TEST_F(NodeMemory, LendingGoesOnBesideLookingAndForking) {
+  std::atomic<bool> stop{false};
+  const Pages steady(Bytes{64} << 10);
+  const bool lent = node_memory::lend(steady.all());
+  std::thread looks([&] {
+    while (!stop) EXPECT_EQ(node_memory::locate(steady.all().data()).has_value(), lent);
+  });
+  for (int turn = 0; turn < 50; ++turn) {
+    const Pages other(Bytes{128} << 10);
+    node_memory::lend(other.all());
+    const pid_t child = fork();
+    if (child == 0) _exit(0);
+    int status = -1;
+    EXPECT_EQ(waitpid(child, &status, 0), child);
+    EXPECT_EQ(status, 0);
+  }
+  stop = true;
+  looks.join();
 }
 
 TEST_F(NodeMemory, PrivateMemoryIsNotLocated) {

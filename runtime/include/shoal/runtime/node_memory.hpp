@@ -30,6 +30,15 @@ void* allocate(Bytes bytes);
 /// Gives memory from allocate() back.
 void release(void* pointer) noexcept;
 
+/// Makes whole pages of the caller's private memory part of this rank's heap: they keep their addresses and
+/// what is in them, and locate() finds them from now on. Nobody may write them meanwhile. False if there
+/// is no shared memory, or none left: then they stay private. A child made by fork() has them as private
+/// memory, in which what it has not written itself is what its parent has there at the time.
+bool lend(std::span<std::byte> pages) noexcept;
+/// Before memory whose first page was lent is freed: it is private again, and what was in it is lost. No
+/// collective may be at work on it. False if it must not be freed, since the system refuses.
+bool take_back(const void* begin) noexcept;
+
 /// The addresses of this rank's heap, mapped as they are needed; empty if there is none.
 std::span<std::byte> own_heap() noexcept;
 

@@ -30,6 +30,8 @@ struct Settings {
   bool background = true;
   /// Whether collectives may have TCP connections of their own between nodes.
   bool tcp = true;
+  /// Whether PyTorch's backend lends tensors that come again to the ranks of the node.
+  bool torch_lend = true;
   /// Whether the ranks compare their calls before each collective.
   bool check = false;
   /// Whether all sums are to be reproducible (CollectiveOptions::reproducible).

@@ -1,4 +1,4 @@
-#include "huge_pages.hpp"
+#include "recurring.hpp"
 
 #include <sys/mman.h>
 
@@ -11,6 +11,9 @@
 #include <string>
 
 #include <shoal/runtime/node_memory.hpp>
+#include <shoal/runtime/settings.hpp>
+
+#include "blocks.hpp"
 
 #ifndef MADV_COLLAPSE
 #define MADV_COLLAPSE 25  // Linux 6.1; earlier ones refuse it, and their khugepaged comes by later
@@ -19,7 +22,7 @@
 namespace shoal::torch_backend {
 namespace {
 
-constexpr Bytes worth_it = 4 << 20;
+constexpr Bytes worth_huge_pages = 4 << 20;
 constexpr std::uintptr_t huge_page = 2 << 20;
 
 struct Seen {
@@ -51,8 +54,10 @@ std::uint64_t times_seen(void* data, Bytes bytes) {
 
 }  // namespace
 
-void huge_pages_if_it_recurs(void* data, Bytes bytes) noexcept {
-  if (bytes < worth_it || node_memory::locate(data)) return;
+void help_if_it_recurs(void* data, Bytes bytes) noexcept {
+  if (bytes < least_recurring || node_memory::locate(data)) return;
+  if (settings().torch_lend && Blocks::get().lend_if_it_recurs(data, bytes)) return;
+  if (bytes < worth_huge_pages) return;
   static const bool allowed = system_lets_us();
   if (!allowed) return;
   // Asked for ever more seldom: at the same address there may be other memory by now.
