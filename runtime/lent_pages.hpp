@@ -1,6 +1,7 @@
 // Private memory that takes part in a rank's shared heap for a while.
 #pragma once
 
+#include <array>
 #include <atomic>
 #include <cstddef>
 #include <mutex>
@@ -18,17 +19,14 @@ class LentPages {
  public:
   static LentPages& get();
 
-  /// Maps `pages` to `place` in the file `heap`, which holds what is in them. False if that cannot be:
-  /// then they are as they were.
-  bool add(std::span<std::byte> pages, int heap, Location place) noexcept;
-  struct Removed {
-    bool was_lent = false;
-    bool failed = false;           ///< the pages are still lent
-    std::optional<Location> free;  ///< the place, if its heap is still there
-  };
-  /// Maps fresh private pages where a range begins at `begin`; what was in it is lost.
-  Removed remove(const void* begin) noexcept;
-  std::optional<Location> locate(const void* pointer) const noexcept;
+  /// Places in the heap that hold nothing any more.
+  using Places = std::vector<Location>;
+  /// Maps `pages` to `place` in the file `heap`, and copies there what is in them. False if that cannot
+  /// be: then nothing has changed. `freed`: of ranges within.
+  bool add(std::span<std::byte> pages, int heap, Location place, InChild in_child, Places& freed) noexcept;
+  /// Maps private pages over all ranges within `memory`; false if that failed for some.
+  bool remove(std::span<std::byte> memory, Contents contents, Places& freed) noexcept;
+  std::optional<Location> locate(const void* data, Bytes bytes) const noexcept;
   /// The heap goes: nothing is located any more.
   void heap_ends() noexcept;
 
@@ -38,6 +36,7 @@ class LentPages {
     Bytes bytes;
     int heap;  // −1: it has gone
     Location place;
+    InChild in_child;
     std::byte* end() const noexcept { return begin + bytes; }
   };
   LentPages();
@@ -50,6 +49,7 @@ class LentPages {
   std::vector<Range> ranges_;  // in order
   // All lie between these: most pointers are told apart without the lock.
   std::atomic<const std::byte*> low_{nullptr}, high_{nullptr};
+  std::array<int, 2> copied_{-1, -1};  // a pipe that ends when a child has its copies
 };
 
 }  // namespace shoal::node_memory

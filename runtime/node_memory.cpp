@@ -191,25 +191,30 @@ void release(void* pointer) noexcept {
   if (available() && pointer != nullptr) heaps()->mine->release(pointer);
 }
 
-bool lend(std::span<std::byte> pages) noexcept {
+bool lend(std::span<std::byte> pages, InChild in_child) noexcept {
   if (is_forked_child() || !available() || pages.empty()) return false;
   NodeHeap& heap = *heaps()->mine;
-  std::byte* copy = nullptr;
+  LentPages::Places freed;
   try {
-    copy = static_cast<std::byte*>(heap.allocate(pages.size()));
+    void* const place = heap.allocate(pages.size());
+    if (!LentPages::get().add(pages, heaps()->file(), *locate(place), in_child, freed)) {
+      freed.push_back(*locate(place));
+      pages = {};
+    }
   } catch (const std::exception&) {
     return false;
   }
-  std::memcpy(copy, pages.data(), pages.size());
-  if (LentPages::get().add(pages, heaps()->file(), *locate(copy))) return true;
-  heap.release(copy);
-  return false;
+  for (const Location& each : freed) heap.release(address(each));
+  return !pages.empty();
 }
 
-bool take_back(const void* begin) noexcept {
-  const LentPages::Removed removed = LentPages::get().remove(begin);
-  if (removed.free && available() && !is_forked_child()) heaps()->mine->release(address(*removed.free));
-  return !removed.failed;
+bool take_back(std::span<std::byte> memory, Contents contents) noexcept {
+  LentPages::Places freed;
+  const bool all = LentPages::get().remove(memory, contents, freed);
+  if (available() && !is_forked_child()) {
+    for (const Location& each : freed) heaps()->mine->release(address(each));
+  }
+  return all;
 }
 
 std::span<std::byte> own_heap() noexcept {
@@ -218,13 +223,15 @@ std::span<std::byte> own_heap() noexcept {
   return {all.base + static_cast<Bytes>(all.rank) * all.heap_bytes, all.heap_bytes};
 }
 
-std::optional<Location> locate(const void* pointer) noexcept {
+std::optional<Location> locate(const void* pointer) noexcept { return locate(pointer, 0); }
+
+std::optional<Location> locate(const void* pointer, Bytes bytes) noexcept {
   if (!available()) return std::nullopt;
   const Heaps& all = *heaps();
   const auto distance = reinterpret_cast<std::uintptr_t>(pointer) -
                         reinterpret_cast<std::uintptr_t>(all.base);
   if (distance >= all.heap_bytes * static_cast<Bytes>(all.size)) {
-    return LentPages::get().locate(pointer);
+    return LentPages::get().locate(pointer, bytes);
   }
   return Location{static_cast<std::int32_t>(distance / all.heap_bytes), distance % all.heap_bytes};
 }

@@ -1,5 +1,5 @@
 /* How fast are MPI's collectives with libshoal_pmpi.so loaded, and without? In one process and in
- * turns: MPI_X is Shoal's under LD_PRELOAD, PMPI_X always MPI's own.
+ * turns: MPI_X is Shoal's under LD_PRELOAD, PMPI_X always MPI's own, on buffers that the library knows nothing of.
  *
  *     mpirun -n 2 -x LD_PRELOAD=lib/libshoal_pmpi.so bin/preload_bench [operation [least [most]]]
  *
@@ -11,6 +11,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 
 enum { most_rounds = 101, fewest_rounds = 9 };
 static const double seconds_a_size = 0.6;
@@ -141,15 +142,45 @@ static int by_value(const void* a, const void* b) {
   return x < y ? -1 : x > y;
 }
 
+/* What the program would have without the library; and what comes from its allocator. */
+static float* buffer_of(size_t bytes, int mpi) {
+  float* buffer = NULL;
+  if (!mpi) buffer = malloc(bytes);
+  else buffer = mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+  if (buffer == NULL || (void*)buffer == MAP_FAILED) {
+    fprintf(stderr, "no memory for %zu bytes\n", bytes);
+    MPI_Abort(MPI_COMM_WORLD, 1);
+  }
+  return buffer;
+}
+
+static Data data_of(size_t bytes, int count, int ranks, int rank, int mpi) {
+  Data data = {buffer_of(bytes, mpi), buffer_of(bytes, mpi), count, ranks, 0};
+  for (size_t i = 0; i < bytes / sizeof(float); ++i) {
+    data.in[i] = (float)(i % 100) + (float)rank;
+    data.out[i] = -1;
+  }
+  return data;
+}
+
+static void done_with(Data* data, size_t bytes, int mpi) {
+  float* const buffers[] = {data->in, data->out};
+  for (int i = 0; i < 2; ++i) {
+    if (!mpi) free(buffers[i]);
+    else munmap(buffers[i], bytes);
+  }
+}
+
+/* data[mpi] for each. */
 static void contest(Operation operation, const Data* data, size_t bytes, int rank) {
   double times[2][most_rounds];
   int repeat[2], before[2];
   double a_round = 0;
   for (int mpi = 0; mpi < 2; ++mpi) {
     /* Over several nodes the first calls connect. */
-    double estimate = time_of(operation, data, mpi, several_nodes ? 20 : untimed, 3);
+    double estimate = time_of(operation, &data[mpi], mpi, several_nodes ? 20 : untimed, 3);
     MPI_Barrier(MPI_COMM_WORLD); /* makes what non-blocking calls over several nodes need */
-    const double again = time_of(operation, data, mpi, untimed, 3);
+    const double again = time_of(operation, &data[mpi], mpi, untimed, 3);
     if (again < estimate) estimate = again;
     repeat[mpi] = (int)(batch(estimate) / estimate);
     if (repeat[mpi] < 1) repeat[mpi] = 1;
@@ -163,7 +194,7 @@ static void contest(Operation operation, const Data* data, size_t bytes, int ran
   for (int round = 0; round < rounds; ++round) {
     for (int turn = 0; turn < 2; ++turn) {
       const int mpi = (round + turn) % 2; /* neither always comes first */
-      times[mpi][round] = time_of(operation, data, mpi, before[mpi], repeat[mpi]);
+      times[mpi][round] = time_of(operation, &data[mpi], mpi, before[mpi], repeat[mpi]);
     }
   }
   for (int mpi = 0; mpi < 2; ++mpi) qsort(times[mpi], (size_t)rounds, sizeof(double), by_value);
@@ -229,21 +260,14 @@ int main(int argc, char** argv) {
                           operation == all_reduce_beside || operation == broadcast;
     if (any_count) count = bytes / sizeof(float);
     if (count == 0 && operation != barrier) continue;
-    Data data = {malloc(bytes), malloc(bytes), (int)count, ranks, 0};
-    if (data.in == NULL || data.out == NULL) {
-      fprintf(stderr, "no memory for %zu bytes\n", bytes);
-      MPI_Abort(MPI_COMM_WORLD, 1);
-    }
-    for (size_t i = 0; i < bytes / sizeof(float); ++i) {
-      data.in[i] = (float)(i % 100) + (float)rank;
-      data.out[i] = -1;
-    }
+    Data data[2];
+    for (int mpi = 0; mpi < 2; ++mpi) data[mpi] = data_of(bytes, (int)count, ranks, rank, mpi);
     if (operation == all_reduce_beside) {
-      data.work = work_of(time_of(all_reduce_later, &data, 1, several_nodes ? 20 : untimed, 3));
+      data[1].work = work_of(time_of(all_reduce_later, &data[1], 1, several_nodes ? 20 : untimed, 3));
+      data[0].work = data[1].work;
     }
-    contest(operation, &data, bytes, rank);
-    free(data.in);
-    free(data.out);
+    contest(operation, data, bytes, rank);
+    for (int mpi = 0; mpi < 2; ++mpi) done_with(&data[mpi], bytes, mpi);
     if (operation == barrier) break;
   }
   MPI_Finalize();

@@ -4,6 +4,7 @@
 
 #include <cstddef>
 #include <cstdlib>
+#include <span>
 
 #include <shoal/runtime/error.hpp>
 #include <shoal/runtime/node_memory.hpp>
@@ -79,7 +80,8 @@ bool Blocks::give_back(void* block) {
       return true;
     }
   }
-  if (!ended.lent || node_memory::take_back(block)) std::free(block);
+  const std::span<std::byte> memory(static_cast<std::byte*>(block), ended.capacity);
+  if (!ended.lent || node_memory::take_back(memory, node_memory::Contents::lost)) std::free(block);
   return true;
 }
 
@@ -96,7 +98,8 @@ bool Blocks::lend_if_it_recurs(void* data, Bytes bytes) {
     block.lent = true;  // nobody frees what is in a collective
   }
   const Bytes capacity = whole_pages(bytes);
-  if (node_memory::lend({static_cast<std::byte*>(data), capacity})) return true;
+  // The workers of a DataLoader have no use for gradients, and would each copy them.
+  if (node_memory::lend({static_cast<std::byte*>(data), capacity}, node_memory::InChild::follow)) return true;
   const std::lock_guard lock(mutex_);
   if (const auto found = used_.find(data); found != used_.end()) {
     found->second.lent = false;

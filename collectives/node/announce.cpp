@@ -56,6 +56,17 @@ Index input_count(const Call& call) {
   }
 }
 
+Index output_count(const Call& call) {
+  switch (call.operation) {
+    case Operation::reduce_scatter: return call.counts[static_cast<std::size_t>(call.comm->rank())];
+    case Operation::all_to_all:
+      return call.receive_counts.empty()
+                 ? input_count(call)
+                 : std::accumulate(call.receive_counts.begin(), call.receive_counts.end(), Index{0});
+    default: return call.count;
+  }
+}
+
 }  // namespace
 
 Announcement announcement_of(const Call& call, NodePath path) {
@@ -80,13 +91,15 @@ Announcement announcement_of(const Call& call, NodePath path) {
 
 Announcement announcement_on(const Call& call, NodePath path) {
   Announcement mine = announcement_of(call, path);
-  const auto private_at = [](const void* data) {
-    return node_memory::Location{-1, reinterpret_cast<std::uint64_t>(data)};
+  const auto place_of = [&](const void* data, Index count) {
+    const node_memory::Location in_private{-1, reinterpret_cast<std::uint64_t>(data)};
+    const Bytes bytes = static_cast<Bytes>(count) * size_of(call.type);
+    return node_memory::locate(data, bytes).value_or(in_private);
   };
+  mine.at.in = place_of(call.in, input_count(call));
+  mine.at.out = place_of(call.out, output_count(call));
   // An empty input may be anywhere: nobody will read it.
-  const node_memory::Location nowhere{0, 0};
-  mine.at.in = node_memory::locate(call.in).value_or(input_count(call) == 0 ? nowhere : private_at(call.in));
-  mine.at.out = node_memory::locate(call.out).value_or(private_at(call.out));
+  if (mine.at.in.owner < 0 && input_count(call) == 0) mine.at.in = {0, 0};
   return mine;
 }
 

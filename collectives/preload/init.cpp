@@ -14,6 +14,7 @@
 
 #include "preload/allocate.hpp"
 #include "preload/groups.hpp"
+#include "preload/lend.hpp"
 #include "preload/preload.hpp"
 #include "preload/report.hpp"
 #include "preload/requests.hpp"
@@ -86,12 +87,14 @@ void start(const void* caller) {
   // Here all ranks wait for each other; a non-blocking call may not.
   group_of(MPI_COMM_WORLD, true);
   start_allocating();
+  start_lending();
 }
 
 void stop() {
   if (!running) return;
   running = false;
   stop_allocating();
+  stop_lending();
   int rank = 0;
   PMPI_Comm_rank(MPI_COMM_WORLD, &rank);
   if (rank == 0) print_report();

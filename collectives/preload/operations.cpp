@@ -10,6 +10,7 @@
 #include "node/node_collectives.hpp"
 #include "node/pieces.hpp"
 #include "preload/groups.hpp"
+#include "preload/lend.hpp"
 #include "preload/over_nodes.hpp"
 #include "preload/preload.hpp"
 #include "preload/report.hpp"
@@ -39,6 +40,7 @@ constexpr Bytes least_to_stage = 1 << 10;
 std::optional<int> take_over(MPI_Comm comm, const Call& call, bool can, NodeCollective collective,
                              Tally& tally, NodePath path = NodePath::any) {
   try {
+    if (can && path == NodePath::any) lend_what_recurs(call);
     if (!collective(call, can ? path : NodePath::declined)) return std::nullopt;
     tally.taken();
     return MPI_SUCCESS;

@@ -63,7 +63,7 @@ class Pages {
   explicit Pages(Bytes bytes)
       : bytes_(bytes), memory_(static_cast<std::byte*>(std::aligned_alloc(4096, bytes))) {}
   ~Pages() {
-    if (node_memory::take_back(memory_)) std::free(memory_);
+    if (node_memory::take_back(all(), node_memory::Contents::lost)) std::free(memory_);
   }
   Pages(const Pages&) = delete;
   Pages& operator=(const Pages&) = delete;
@@ -83,7 +83,7 @@ TEST_F(NodeMemory, LentPagesKeepWhatIsInThemAndEveryRankSeesThem) {
   const auto numbers = pages.numbers();
   std::iota(numbers.begin(), numbers.end(), std::int64_t{1'000'000} * world().rank());
   EXPECT_FALSE(node_memory::locate(numbers.data()).has_value());
-  ASSERT_TRUE(node_memory::lend(pages.all()));
+  ASSERT_TRUE(node_memory::lend(pages.all(), node_memory::InChild::copy));
   const auto location = node_memory::locate(&numbers[777]);
   ASSERT_TRUE(location.has_value());
   EXPECT_EQ(location->owner, node_memory::node_rank());
@@ -109,30 +109,32 @@ TEST_F(NodeMemory, MemoryThatWasTakenBackIsPrivateAgain) {
   for (int turn = 0; turn < 300; ++turn) {
     const Pages pages(Bytes{64} << 10);
     std::memset(pages.all().data(), turn % 100 + 1, pages.all().size());
-    if (node_memory::lend(pages.all())) {
-      EXPECT_TRUE(node_memory::take_back(pages.all().data()));
+    if (node_memory::lend(pages.all(), node_memory::InChild::copy)) {
+      EXPECT_TRUE(node_memory::take_back(pages.all(), node_memory::Contents::lost));
       EXPECT_FALSE(node_memory::locate(pages.all().data()).has_value());
       EXPECT_EQ(pages.numbers().front(), 0) << "fresh pages";
     }
     std::memset(pages.all().data(), 1, pages.all().size());
   }
-  const int on_stack = 0;
-  EXPECT_TRUE(node_memory::take_back(&on_stack)) << "never lent";
+  const Pages never(4096);
+  EXPECT_TRUE(node_memory::take_back(never.all(), node_memory::Contents::kept));
 }
 
-TEST_F(NodeMemory, WhatAForkedChildWritesIntoLentPagesIsItsOwn) {
+class NodeMemoryInChild : public ::testing::TestWithParam<node_memory::InChild> {};
+
+TEST_P(NodeMemoryInChild, WhatAForkedChildWritesIntoLentPagesIsItsOwn) {
   const Pages lent(Bytes{64} << 10);
   const auto numbers = lent.numbers();
   numbers[0] = 11;
   numbers[5000] = 12;
-  node_memory::lend(lent.all());
+  node_memory::lend(lent.all(), GetParam());
   const pid_t child = fork();
   ASSERT_GE(child, 0);
   if (child == 0) {
     const bool good = numbers[0] == 11 && numbers[5000] == 12 &&
                       !node_memory::locate(numbers.data()).has_value();
     numbers[0] = 13;
-    _exit(good && node_memory::take_back(lent.all().data()) && numbers[0] == 13 ? 0 : 1);
+    _exit(good && node_memory::take_back(lent.all(), node_memory::Contents::kept) && numbers[0] == 13 ? 0 : 1);
   }
   int status = -1;
   ASSERT_EQ(waitpid(child, &status, 0), child);
@@ -141,16 +143,40 @@ TEST_F(NodeMemory, WhatAForkedChildWritesIntoLentPagesIsItsOwn) {
   EXPECT_EQ(numbers[5000], 12);
 }
 
+INSTANTIATE_TEST_SUITE_P(Either, NodeMemoryInChild,
+                         ::testing::Values(node_memory::InChild::copy, node_memory::InChild::follow));
+
+TEST_F(NodeMemory, RangesWithinAnotherMayBeLentBefore) {
+  const Pages pages(Bytes{1} << 20);
+  const auto numbers = pages.numbers();
+  std::iota(numbers.begin(), numbers.end(), std::int64_t{5});
+  const auto part = [&](Bytes begin, Bytes bytes) { return pages.all().subspan(begin, bytes); };
+  constexpr Bytes kib = 1 << 10;
+  constexpr auto how = node_memory::InChild::copy;
+  if (!node_memory::lend(part(64 * kib, 64 * kib), how)) GTEST_SKIP() << "no memory to lend";
+  EXPECT_TRUE(node_memory::lend(part(256 * kib, 64 * kib), how));
+  EXPECT_FALSE(node_memory::lend(part(96 * kib, 64 * kib), how)) << "reaches over an end";
+  EXPECT_TRUE(node_memory::locate(part(64 * kib, 1).data(), 64 * kib).has_value());
+  EXPECT_FALSE(node_memory::locate(part(64 * kib, 1).data(), 64 * kib + 1).has_value());
+  EXPECT_TRUE(node_memory::lend(part(0, 512 * kib), how));
+  EXPECT_TRUE(node_memory::locate(part(4 * kib, 1).data(), 508 * kib).has_value());
+  EXPECT_TRUE(node_memory::take_back(pages.all(), node_memory::Contents::kept));
+  EXPECT_FALSE(node_memory::locate(part(64 * kib, 1).data()).has_value());
+  for (std::size_t i = 0; i < numbers.size(); ++i) {
+    ASSERT_EQ(numbers[i], 5 + static_cast<std::int64_t>(i));
+  }
+}
+
 TEST_F(NodeMemory, LendingGoesOnBesideLookingAndForking) {
   std::atomic<bool> stop{false};
   const Pages steady(Bytes{64} << 10);
-  const bool lent = node_memory::lend(steady.all());
+  const bool lent = node_memory::lend(steady.all(), node_memory::InChild::follow);
   std::thread looks([&] {
     while (!stop) EXPECT_EQ(node_memory::locate(steady.all().data()).has_value(), lent);
   });
   for (int turn = 0; turn < 50; ++turn) {
     const Pages other(Bytes{128} << 10);
-    node_memory::lend(other.all());
+    node_memory::lend(other.all(), turn % 2 ? node_memory::InChild::copy : node_memory::InChild::follow);
     const pid_t child = fork();
     if (child == 0) _exit(0);
     int status = -1;

@@ -1,5 +1,5 @@
 #!/bin/sh
-# preload_test.sh <library> <program> <ranks> [threads|memory|huge|many|abort|leave|requests [threads]]: a plain MPI program must give
+# preload_test.sh <library> <program> <ranks> [threads|memory|huge|many|abort|leave|lend [threads]|requests [threads]]: a plain MPI program must give
 # the same results with libshoal_pmpi.so as without, and its calls must really have been taken over.
 set -eu
 library=$1 program=$2 ranks=$3
@@ -47,7 +47,7 @@ only() {
   exit 0
 }
 case ${1:-} in
-  memory) only MPI_Allreduce ;;
+  memory | lend) only MPI_Allreduce ;;
   requests) only MPI_Iallreduce ;;
   many) only MPI_Allreduce ;;
 esac

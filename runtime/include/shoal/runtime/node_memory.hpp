@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstddef>
+#include <cstdint>
 #include <optional>
 #include <span>
 #include <string>
@@ -30,20 +31,30 @@ void* allocate(Bytes bytes);
 /// Gives memory from allocate() back.
 void release(void* pointer) noexcept;
 
+/// What a child made by fork() has in lent pages: all of what its parent had there, which takes it as much
+/// memory and its parent the time to wait for the copy; or a page of its own from when it first writes
+/// there, and what its parent has there until then.
+enum class InChild : std::uint8_t { copy, follow };
+
 /// Makes whole pages of the caller's private memory part of this rank's heap: they keep their addresses and
-/// what is in them, and locate() finds them from now on. Nobody may write them meanwhile. False if there
-/// is no shared memory, or none left: then they stay private. A child made by fork() has them as private
-/// memory, in which what it has not written itself is what its parent has there at the time.
-bool lend(std::span<std::byte> pages) noexcept;
-/// Before memory whose first page was lent is freed: it is private again, and what was in it is lost. No
-/// collective may be at work on it. False if it must not be freed, since the system refuses.
-bool take_back(const void* begin) noexcept;
+/// what is in them, and locate() finds them from now on. Nobody may write them meanwhile. Ranges that were
+/// lent before may lie in them, but not reach over their ends. False if that is so, or if there is no shared
+/// memory, or none left: then nothing has changed.
+bool lend(std::span<std::byte> pages, InChild in_child) noexcept;
+
+enum class Contents : std::uint8_t { kept, lost };
+/// All ranges within `memory` that were lent are private again: before it is freed, with fresh pages that hold
+/// nothing, or with what is in them. No collective may be at work on them. False if the system refuses
+/// that for some: then the memory must not be freed.
+bool take_back(std::span<std::byte> memory, Contents contents) noexcept;
 
 /// The addresses of this rank's heap, mapped as they are needed; empty if there is none.
 std::span<std::byte> own_heap() noexcept;
 
 /// Where `pointer` lies if it points into any heap of this node, nothing otherwise. A few compares.
 std::optional<Location> locate(const void* pointer) noexcept;
+/// The same of a buffer, all of which must lie there.
+std::optional<Location> locate(const void* data, Bytes bytes) noexcept;
 /// The address, in this process, of a place in the node's shared memory.
 void* address(Location location) noexcept;
 
