@@ -74,6 +74,7 @@ Settings from_environment() {
   made.watch = switch_of("SHOAL_WATCH", made.watch);
   made.background = switch_of("SHOAL_BACKGROUND", made.background);
   made.tcp = switch_of("SHOAL_TCP", made.tcp);
+  made.preload_lend = switch_of("SHOAL_PRELOAD_LEND", made.preload_lend);
   made.torch_lend = switch_of("SHOAL_TORCH_LEND", made.torch_lend);
   made.check = switch_of("SHOAL_CHECK", made.check);
   made.reproducible = switch_of("SHOAL_REPRODUCIBLE", made.reproducible);

@@ -30,6 +30,7 @@
 #include <vector>
 
 #include <shoal/runtime/node_memory.hpp>
+#include <shoal/runtime/settings.hpp>
 
 #include "preload/preload.hpp"
 
@@ -246,15 +247,10 @@ bool stands_before_glibc() {
   return true;
 }
 
-bool switched_off() {
-  const char* text = std::getenv("SHOAL_PRELOAD_LEND");
-  return text != nullptr && (std::string_view(text) == "0" || std::string_view(text) == "off");
-}
-
 }  // namespace
 
 void start_lending() {
-  if (switched_off() || node_memory::node_size() == 1 || !node_memory::available()) return;
+  if (!settings().preload_lend || node_memory::node_size() == 1 || !node_memory::available()) return;
   if (!stands_before_glibc()) return;
   if (pthread_atfork([] { mutex.lock(); }, [] { mutex.unlock(); }, [] { mutex.unlock(); }) != 0) return;
   chunks();

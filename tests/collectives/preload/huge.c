@@ -8,23 +8,13 @@
 #include <string.h>
 #include <time.h>
 
-static uint64_t factor;
-static int rank, ranks;
+#include "check.h"
 
-static void stop_at(int line, const char* what) {
-  fprintf(stderr, "rank %d, line %d: %s (seed %llu)\n", rank, line, what,
-          (unsigned long long)factor);
-  MPI_Abort(MPI_COMM_WORLD, 1);
-}
-#define CHECK(condition) \
-  do { \
-    if (!(condition)) stop_at(__LINE__, #condition); \
-  } while (0)
-#define DO(call) CHECK((call) == MPI_SUCCESS)
+static int ranks;
 
 /* 0 to 63, other numbers wherever a place is off by a power of two. */
 static int value(int from, int64_t i) {
-  return (int)((((uint64_t)i * 2 + (uint64_t)from) * factor) >> 58);
+  return (int)((((uint64_t)i * 2 + (uint64_t)from) * seed) >> 58);
 }
 static int sum(int64_t i) { return value(0, i) + value(1, i); }
 
@@ -37,7 +27,7 @@ static void* allocated(size_t bytes) {
 
 static double* filled(int64_t count) {
   double* data = allocated((size_t)count * sizeof *data);
-  for (int64_t i = 0; i < count; ++i) data[i] = value(rank, i);
+  for (int64_t i = 0; i < count; ++i) data[i] = value(world_rank, i);
   return data;
 }
 
@@ -59,7 +49,7 @@ static void reductions(void) {
   double* out = allocated(sizeof(double) * whole);
   DO(MPI_Allreduce(in, out, whole, MPI_DOUBLE, MPI_SUM, MPI_COMM_WORLD));
   CHECK(wrong_sums(out, 0, whole) == 0);
-  CHECK(wrong_copies(in, rank, 0, whole) == 0);
+  CHECK(wrong_copies(in, world_rank, 0, whole) == 0);
   free(out);
   DO(MPI_Allreduce(MPI_IN_PLACE, in, whole, MPI_DOUBLE, MPI_SUM, MPI_COMM_WORLD));
   CHECK(wrong_sums(in, 0, whole) == 0);
@@ -75,24 +65,24 @@ static void reductions(void) {
   /* The block of rank 1 starts behind 2^31 bytes. */
   const int counts[2] = {whole, rest};
   in = filled(whole + rest);
-  out = allocated(sizeof(double) * (size_t)counts[rank]);
+  out = allocated(sizeof(double) * (size_t)counts[world_rank]);
   DO(MPI_Reduce_scatter(in, out, counts, MPI_DOUBLE, MPI_SUM, MPI_COMM_WORLD));
-  CHECK(wrong_sums(out, rank == 0 ? 0 : whole, counts[rank]) == 0);
+  CHECK(wrong_sums(out, world_rank == 0 ? 0 : whole, counts[world_rank]) == 0);
   free(out);
   DO(MPI_Reduce_scatter(MPI_IN_PLACE, in, counts, MPI_DOUBLE, MPI_SUM, MPI_COMM_WORLD));
-  CHECK(wrong_sums(in, rank == 0 ? 0 : whole, counts[rank]) == 0);
+  CHECK(wrong_sums(in, world_rank == 0 ? 0 : whole, counts[world_rank]) == 0);
   free(in);
 
   in = filled(2 * (int64_t)half);
   out = allocated(sizeof(double) * half);
   DO(MPI_Reduce_scatter_block(in, out, half, MPI_DOUBLE, MPI_SUM, MPI_COMM_WORLD));
-  CHECK(wrong_sums(out, (int64_t)rank * half, half) == 0);
+  CHECK(wrong_sums(out, (int64_t)world_rank * half, half) == 0);
   free(out);
   free(in);
 }
 
 static void movements(void) {
-  double* data = rank == 1 ? filled(whole) : allocated(sizeof(double) * whole);
+  double* data = world_rank == 1 ? filled(whole) : allocated(sizeof(double) * whole);
   DO(MPI_Bcast(data, whole, MPI_DOUBLE, 1, MPI_COMM_WORLD));
   CHECK(wrong_copies(data, 1, 0, whole) == 0);
   free(data);
@@ -108,7 +98,7 @@ static void movements(void) {
   out = allocated(sizeof(double) * 2 * half);
   DO(MPI_Alltoall(in, half, MPI_DOUBLE, out, half, MPI_DOUBLE, MPI_COMM_WORLD));
   for (int from = 0; from < 2; ++from) {
-    CHECK(wrong_copies(out + from * half, from, (int64_t)rank * half, half) == 0);
+    CHECK(wrong_copies(out + from * half, from, (int64_t)world_rank * half, half) == 0);
   }
   free(out);
   free(in);
@@ -117,7 +107,7 @@ static void movements(void) {
   const size_t bytes = INT_MAX;
   signed char* all = allocated(2 * bytes);
   for (size_t i = 0; i < bytes; ++i) {
-    all[(size_t)rank * bytes + i] = (signed char)value(rank, (int64_t)i);
+    all[(size_t)world_rank * bytes + i] = (signed char)value(world_rank, (int64_t)i);
   }
   DO(MPI_Allgather(MPI_IN_PLACE, 0, MPI_DATATYPE_NULL, all, INT_MAX, MPI_SIGNED_CHAR,
                    MPI_COMM_WORLD));
@@ -133,15 +123,15 @@ static void movements(void) {
 
 int main(int argc, char** argv) {
   MPI_Init(&argc, &argv);
-  MPI_Comm_rank(MPI_COMM_WORLD, &rank);
+  MPI_Comm_rank(MPI_COMM_WORLD, &world_rank);
   MPI_Comm_size(MPI_COMM_WORLD, &ranks);
   const char* text = getenv("SHOAL_TEST_SEED");
-  factor = (text != NULL ? strtoull(text, NULL, 10) : (uint64_t)time(NULL) * 0x9e3779b97f4a7c15u) | 1;
-  PMPI_Bcast(&factor, 1, MPI_UINT64_T, 0, MPI_COMM_WORLD);
+  seed = (text != NULL ? strtoull(text, NULL, 10) : (uint64_t)time(NULL) * 0x9e3779b97f4a7c15u) | 1;
+  PMPI_Bcast(&seed, 1, MPI_UINT64_T, 0, MPI_COMM_WORLD);
   CHECK(ranks == 2);
   reductions();
   movements();
-  if (rank == 0) printf("all right, seed %llu\n", (unsigned long long)factor);
+  if (world_rank == 0) printf("all right, seed %llu\n", (unsigned long long)seed);
   MPI_Finalize();
   return 0;
 }

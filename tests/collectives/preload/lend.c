@@ -17,19 +17,9 @@
 #include <time.h>
 #include <unistd.h>
 
-static uint64_t seed;
-static int world_rank, world_size, lends;
+#include "check.h"
 
-static void stop_at(int line, const char* what) {
-  fprintf(stderr, "rank %d, line %d: %s (seed %llu)\n", world_rank, line, what,
-          (unsigned long long)seed);
-  MPI_Abort(MPI_COMM_WORLD, 1);
-}
-#define CHECK(condition)                             \
-  do {                                               \
-    if (!(condition)) stop_at(__LINE__, #condition); \
-  } while (0)
-#define DO(call) CHECK((call) == MPI_SUCCESS)
+static int world_size, lends;
 
 static float value(uint64_t number, int rank, size_t i) {
   uint64_t x = seed + number * 0x9e3779b97f4a7c15u + (uint64_t)rank * 0xbf58476d1ce4e5b9u + i;

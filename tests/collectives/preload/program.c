@@ -12,19 +12,9 @@
 #include <string.h>
 #include <time.h>
 
-static uint64_t seed;
-static int world_rank, preloaded;
+#include "check.h"
 
-static void stop_at(int line, const char* what) {
-  fprintf(stderr, "rank %d, line %d: %s (seed %llu)\n", world_rank, line, what,
-          (unsigned long long)seed);
-  MPI_Abort(MPI_COMM_WORLD, 1);
-}
-#define CHECK(condition) \
-  do { \
-    if (!(condition)) stop_at(__LINE__, #condition); \
-  } while (0)
-#define DO(call) CHECK((call) == MPI_SUCCESS)
+static int preloaded;
 
 /* What rank `rank` brings as element `i` of case `number`: 1 to 5. */
 static int value(uint64_t number, int rank, int64_t i) {

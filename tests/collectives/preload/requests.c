@@ -14,19 +14,7 @@
 #include <string.h>
 #include <time.h>
 
-static uint64_t seed;
-static int world_rank;
-
-static void stop_at(int line, const char* what) {
-  fprintf(stderr, "rank %d, line %d: %s (seed %llu)\n", world_rank, line, what,
-          (unsigned long long)seed);
-  MPI_Abort(MPI_COMM_WORLD, 1);
-}
-#define CHECK(condition) \
-  do { \
-    if (!(condition)) stop_at(__LINE__, #condition); \
-  } while (0)
-#define DO(call) CHECK((call) == MPI_SUCCESS)
+#include "check.h"
 
 static uint64_t mixed(uint64_t x) {
   x ^= x >> 31;

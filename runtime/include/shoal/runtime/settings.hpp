@@ -30,7 +30,9 @@ struct Settings {
   bool background = true;
   /// Whether collectives may have TCP connections of their own between nodes.
   bool tcp = true;
-  /// Whether PyTorch's backend lends tensors that come again to the ranks of the node.
+  /// Whether the preload library lends buffers that come again to the ranks of the node, and PyTorch's backend
+  /// tensors.
+  bool preload_lend = true;
   bool torch_lend = true;
   /// Whether the ranks compare their calls before each collective.
   bool check = false;
