@@ -22,9 +22,10 @@ static const double seconds_a_size = 0.6;
 static const double batch_here = 500e-6, batch_between = 4e-3, batch_settled = 24e-3;
 static const double long_call = 200e-6;
 static int several_nodes;
-/* At least so many calls before, so that the caches hold what they hold in a loop of such calls,
- * and not what the other library left there. */
-enum { untimed = 2, most_repeats = 1000 };
+/* So many calls before, so that the caches hold what they hold in a loop of such calls, and not what the
+ * other library left there: data as large as a cache takes several calls to settle in it. */
+static const double settling = 8e-3;
+enum { untimed = 2, most_untimed = 16, most_repeats = 1000 };
 
 static double batch(double estimate) {
   if (!several_nodes) return batch_here;
@@ -137,6 +138,12 @@ static long work_of(double seconds) {
   return work;
 }
 
+static int calls_before(double estimate, int repeat) {
+  if (several_nodes) return repeat > untimed ? repeat : untimed;
+  const double calls = settling / estimate;
+  return calls < untimed ? untimed : calls > most_untimed ? most_untimed : (int)calls;
+}
+
 static int by_value(const void* a, const void* b) {
   const double x = *(const double*)a, y = *(const double*)b;
   return x < y ? -1 : x > y;
@@ -185,7 +192,7 @@ static void contest(Operation operation, const Data* data, size_t bytes, int ran
     repeat[mpi] = (int)(batch(estimate) / estimate);
     if (repeat[mpi] < 1) repeat[mpi] = 1;
     if (repeat[mpi] > most_repeats) repeat[mpi] = most_repeats;
-    before[mpi] = several_nodes && repeat[mpi] > untimed ? repeat[mpi] : untimed;
+    before[mpi] = calls_before(estimate, repeat[mpi]);
     a_round += estimate * (repeat[mpi] + before[mpi]);
   }
   int rounds = (int)(seconds_a_size / a_round);
