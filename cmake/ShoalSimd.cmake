@@ -18,8 +18,11 @@ if(CMAKE_SYSTEM_PROCESSOR MATCHES "x86_64|AMD64|amd64")
     list(APPEND SHOAL_SIMD_VARIANTS avx512)
     set(SHOAL_SIMD_FLAGS_avx512 ${SHOAL_SIMD_FLAGS_avx2}
       -mavx512f -mavx512bw -mavx512dq -mavx512vl -mprefer-vector-width=512)
-    check_cxx_compiler_flag(-mavx512bf16 SHOAL_COMPILER_HAS_AVX512_BF16)
-    set(SHOAL_SIMD_FLAGS_avx512_bf16 ${SHOAL_SIMD_FLAGS_avx512} -mavx512bf16)
+    foreach(extension bf16 vnni)
+      string(TOUPPER ${extension} upper)
+      check_cxx_compiler_flag(-mavx512${extension} SHOAL_COMPILER_HAS_AVX512_${upper})
+      set(SHOAL_SIMD_FLAGS_avx512_${extension} ${SHOAL_SIMD_FLAGS_avx512} -mavx512${extension})
+    endforeach()
   endif()
 endif()
 
@@ -40,17 +43,19 @@ function(_shoal_simd_source target source variant)
   target_sources(${target} PRIVATE ${generated})
 endfunction()
 
-# shoal_target_avx512_bf16_sources(<target> <file.simd.cpp>...) compiles each file once, in namespace
-# avx512_bf16, for processors that multiply bf16 in AVX-512, and defines SHOAL_SIMD_HAS_AVX512_BF16;
-# nothing where the compiler cannot. Such a file may also include what the variant avx512 may.
-function(shoal_target_avx512_bf16_sources target)
-  if(NOT SHOAL_COMPILER_HAS_AVX512_BF16)
+# shoal_target_avx512_sources(<target> <extension> <file.simd.cpp>...) compiles each file once, in namespace
+# avx512_<extension>, for processors whose AVX-512 has the extension, and defines
+# SHOAL_SIMD_HAS_AVX512_<EXTENSION>; nothing where the compiler cannot. Extensions: bf16 multiplies bf16,
+# vnni bytes. Such a file may also include what the variant avx512 may.
+function(shoal_target_avx512_sources target extension)
+  string(TOUPPER ${extension} upper)
+  if(NOT SHOAL_COMPILER_HAS_AVX512_${upper})
     return()
   endif()
   foreach(source IN LISTS ARGN)
-    _shoal_simd_source(${target} ${source} avx512_bf16 avx512)
+    _shoal_simd_source(${target} ${source} avx512_${extension} avx512)
   endforeach()
-  target_compile_definitions(${target} PRIVATE SHOAL_SIMD_HAS_AVX512_BF16=1)
+  target_compile_definitions(${target} PRIVATE SHOAL_SIMD_HAS_AVX512_${upper}=1)
 endfunction()
 
 function(shoal_target_simd_sources target)

@@ -1,9 +1,7 @@
 // Barrier through flags in node-shared memory.
 //
 // Cost: a flag written, p−1 seen.
-#include "algorithm.hpp"
-#include "node/cost.hpp"
-#include "node/node_collectives.hpp"
+#include "node/node_algorithm.hpp"
 
 namespace shoal {
 namespace {

@@ -241,7 +241,7 @@ void gemm(Trans ta, Trans tb, Index m, Index n, Index k, float alpha, const floa
   const auto tell = [&](std::string_view kernel) {
     tell_kernel(name, ta, tb, m, n, k, kernel);
   };
-  if (is_skinny(ta, tb, m, precision == Precision::bf16 ? most_rows_rounded : most_rows_of_fp32)) {
+  if (is_skinny(ta, tb, m, precision == Precision::bf16 ? most_rows_rounded() : most_rows_of_fp32)) {
     // The weights pass by once, whatever the arithmetic.
     tell("shoal, few rows");
     if (precision == Precision::bf16) {
@@ -267,7 +267,7 @@ void gemm_bf16(Trans ta, Trans tb, Index m, Index n, Index k, const bfloat16* a,
   check_gemm("gemm_bf16", ta, tb, m, n, k, lda, ldb, ldc);
   if (m == 0 || n == 0) return;
   if (k == 0) return scale_matrix(m, n, 0, c, ldc);
-  if (is_skinny(ta, tb, m, most_rows_of_bf16)) {
+  if (is_skinny(ta, tb, m, most_rows_of_bf16())) {
     tell_kernel("gemm_bf16", ta, tb, m, n, k, "shoal, few rows");
     return skinny_bf16(m, n, k, a, lda, b, ldb, c, ldc);
   }

@@ -10,14 +10,14 @@ namespace shoal::kernels {
 bool is_skinny(Trans ta, Trans tb, Index m, Index most_rows);
 
 /// Of weights in fp32, where a library would read them twice: to copy or convert them.
-inline constexpr Index most_rows_of_fp32 = 16;
-/// The same, multiplied in bf16, and weights in int8: from eight rows on oneDNN's dot products make up
-/// for what it reads more (the same core; at 16 rows 0.78 and 0.66 of its speed were reached).
-inline constexpr Index most_rows_rounded = 7;
-inline constexpr Index most_rows_of_int8 = 7;
-/// Of weights in bf16: from six rows on oneDNN's dot products of bf16 are faster than multiply-adds in
-/// fp32 (one core of an EPYC of Zen 5, n = k = 4096).
-inline constexpr Index most_rows_of_bf16 = 5;
+inline constexpr Index most_rows_of_fp32 = 128;
+/// The same, multiplied in bf16. Where the processor has no dot products of bf16 in AVX-512, oneDNN's make up
+/// from eight rows on for what it reads more.
+Index most_rows_rounded();
+/// Of weights in bf16; without these dot products oneDNN's are faster from six rows on.
+Index most_rows_of_bf16();
+/// Of weights in int8.
+inline constexpr Index most_rows_of_int8 = 128;
 
 /// C = alpha·A·Bᵀ + beta·C, A [m×k], B [n×k].
 void skinny_fp32(Index m, Index n, Index k, float alpha, const float* a, Index lda, const float* b,
