@@ -1,4 +1,5 @@
 #include <algorithm>
+#include <atomic>
 #include <string>
 
 #include <oneapi/dnnl/dnnl.h>
@@ -14,6 +15,7 @@
 #include "onednn_bf16.hpp"
 #include "skinny.hpp"
 #include "threads.hpp"
+#include "tiles.hpp"
 
 namespace shoal::kernels {
 namespace {
@@ -44,13 +46,18 @@ void integer_product(Index m, Index n, Index k, const std::int8_t* a, Index lda,
   tell_kernel("gemm_int8", Trans::no, Trans::yes, m, n, k,
               by_onednn ? "oneDNN s8s8s32" : "shoal int8");
   if (by_onednn) {
-    const std::int32_t no_offset = 0;
     const SignalsHeld held;
-    const dnnl_status_t status =
-        dnnl_gemm_s8s8s32('N', 'T', 'F', m, n, k, 1.0f, a, lda, 0, b, ldb, 0, 0.0f,
-                          reinterpret_cast<std::int32_t*>(c), ldc, &no_offset);
-    if (status != dnnl_success) {
-      throw Error("gemm_int8", "oneDNN failed with status " + std::to_string(status),
+    std::atomic<int> failed = dnnl_success;
+    over_tiles(m, n, 3, [&](const Tile& tile) {
+      const std::int32_t no_offset = 0;
+      const dnnl_status_t status = dnnl_gemm_s8s8s32(
+          'N', 'T', 'F', tile.rows, tile.columns, k, 1.0f, a + tile.row * lda, lda, 0,
+          b + tile.column * ldb, ldb, 0, 0.0f,
+          reinterpret_cast<std::int32_t*>(c) + tile.row * ldc + tile.column, ldc, &no_offset);
+      if (status != dnnl_success) failed = status;
+    });
+    if (failed != dnnl_success) {
+      throw Error("gemm_int8", "oneDNN failed with status " + std::to_string(failed),
                   "set SHOAL_ISA=avx2");
     }
     return;

@@ -44,6 +44,11 @@ Scratch& row_scratch() {
   return scratch;
 }
 
+// Rows of weights, in elements, from which on libraries pack their columns slowly; and weights, in elements,
+// that do not stay in the caches.
+constexpr Index long_rows = 2048;
+constexpr Index large_weights = Index{1} << 22;
+
 Index padded(Index k) { return (k + skinny_step - 1) / skinny_step * skinny_step; }
 
 // Each thread takes some rows of W: enough to be worth waking it.
@@ -87,9 +92,22 @@ bool is_skinny(Trans ta, Trans tb, Index m, Index most_rows) {
   return ta == Trans::no && tb == Trans::yes && m <= most_rows && !library_is_chosen;
 }
 
-Index most_rows_rounded() { return bf16_dots() != nullptr ? 128 : 7; }
+Index most_rows_of_fp32(Index k) { return selected_isa() == Isa::avx512 && k >= long_rows ? 64 : 16; }
 
-Index most_rows_of_bf16() { return bf16_dots() != nullptr ? 128 : 5; }
+Index most_rows_rounded(Index n, Index k) {
+  if (bf16_dots() == nullptr) return 7;
+  return n * k >= large_weights ? 96 : 48;
+}
+
+Index most_rows_of_bf16(Index n, Index k) {
+  if (bf16_dots() == nullptr) return 5;
+  return n * k >= large_weights ? 48 : 16;
+}
+
+Index most_rows_of_int8(Index n, Index k) {
+  if (int8_dots() == nullptr) return 0;
+  return n * k >= large_weights ? 96 : n * k >= large_weights / 4 ? 8 : 6;
+}
 
 void skinny_fp32(Index m, Index n, Index k, float alpha, const float* a, Index lda, const float* b,
                  Index ldb, float beta, float* c, Index ldc) {
@@ -134,10 +152,10 @@ void skinny_bf16(Index m, Index n, Index k, const bfloat16* a, Index lda, const 
 
 bool skinny_int8(Index m, Index n, Index k, const std::int8_t* a, Index lda, const std::int8_t* b,
                  Index ldb, float* c, Index ldc) {
+  if (m > most_rows_of_int8(n, k)) return false;
   const SkinnyInt8Kernels* const dots = int8_dots();
-  if (m > most_rows_of_int8 || dots == nullptr) return false;
   auto* const x = arranged_scratch().get<std::int8_t>(static_cast<std::size_t>(m * padded(k)));
-  std::int32_t row_sums[most_rows_of_int8];
+  auto* const row_sums = row_scratch().get<std::int32_t>(static_cast<std::size_t>(m));
   arrange_rows(m, k, [&](Index i) { row_sums[i] = dots->arrange(m, i, k, a + i * lda, x); });
   auto* const sums = reinterpret_cast<std::int32_t*>(c);
   over_weights(m, n, k, [&](Index begin, Index end) {

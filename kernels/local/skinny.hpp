@@ -9,15 +9,17 @@ namespace shoal::kernels {
 /// layers have them, and no library asked for by SHOAL_FP32_BACKEND or SHOAL_BF16_BACKEND.
 bool is_skinny(Trans ta, Trans tb, Index m, Index most_rows);
 
-/// Of weights in fp32, where a library would read them twice: to copy or convert them.
-inline constexpr Index most_rows_of_fp32 = 128;
-/// The same, multiplied in bf16. Where the processor has no dot products of bf16 in AVX-512, oneDNN's make up
-/// from eight rows on for what it reads more.
-Index most_rows_rounded();
-/// Of weights in bf16; without these dot products oneDNN's are faster from six rows on.
-Index most_rows_of_bf16();
-/// Of weights in int8.
-inline constexpr Index most_rows_of_int8 = 128;
+// The most rows for which these functions are quicker than the libraries, weights [n×k]; two cores of an EPYC
+// (Zen 4). Libraries copy the weights, or convert them, before they multiply: what that costs is most where the
+// weights do not stay in the caches, or where their rows are long, as they then pack columns from far apart.
+/// Weights in fp32.
+Index most_rows_of_fp32(Index k);
+/// The same, multiplied in bf16.
+Index most_rows_rounded(Index n, Index k);
+/// Weights in bf16.
+Index most_rows_of_bf16(Index n, Index k);
+/// Weights in int8.
+Index most_rows_of_int8(Index n, Index k);
 
 /// C = alpha·A·Bᵀ + beta·C, A [m×k], B [n×k].
 void skinny_fp32(Index m, Index n, Index k, float alpha, const float* a, Index lda, const float* b,
@@ -29,7 +31,7 @@ void skinny_rounded(Index m, Index n, Index k, float alpha, const float* a, Inde
 void skinny_bf16(Index m, Index n, Index k, const bfloat16* a, Index lda, const bfloat16* b,
                  Index ldb, float* c, Index ldc);
 /// C = A·Bᵀ, int32 sums in the memory of C. False, and nothing done, where this processor has no
-/// VNNI or m is too large.
+/// VNNI or m is too large for it.
 bool skinny_int8(Index m, Index n, Index k, const std::int8_t* a, Index lda, const std::int8_t* b,
                  Index ldb, float* c, Index ldc);
 

@@ -6,12 +6,10 @@
 
 namespace shoal::kernels {
 
-/// Rows that a skinny product may have.
-inline constexpr std::int64_t most_skinny_rows = 16;
 /// Arranged rows are padded to a multiple of this many elements, which all kernels' steps divide.
 inline constexpr std::int64_t skinny_step = 128;
 
-/// C[m×n] = alpha·X·Wᵀ + beta·C for m up to most_skinny_rows. X is `arranged` by the function of the same
+/// C[m×n] = alpha·X·Wᵀ + beta·C. X is `arranged` by the function of the same
 /// table: in the order in which the kernel meets it. W has n rows of k elements, ldw apart, and is read
 /// once from memory. bfloat16 travels as its 16 bits.
 template <class Arranged, class Weight>

@@ -2,6 +2,9 @@
 
 #include <algorithm>
 #include <array>
+#include <vector>
+
+#include <omp.h>
 
 #include <shoal/runtime/error.hpp>
 
@@ -132,7 +135,9 @@ TEST_P(GemmAccuracy, PanelsMakeTheWhole) {
 }
 
 TEST_P(GemmAccuracy, FewRows) {
-  for (Index m = 1; m <= 17; ++m) {
+  std::vector<Index> rows = {23, 47, 48, 49, 65};
+  for (Index m = 1; m <= 17; ++m) rows.push_back(m);
+  for (const Index m : rows) {
     for (const Index n : {1, 7, 30}) {
       for (const Index k : {1, 37, 130}) {
         SCOPED_TRACE(::testing::Message() << m << 'x' << n << 'x' << k);
@@ -141,6 +146,32 @@ TEST_P(GemmAccuracy, FewRows) {
       }
     }
   }
+}
+
+// Weights that no cache holds, which rows meet in groups.
+TEST_P(GemmAccuracy, FewRowsOfManyWeights) {
+  check({Trans::no, Trans::yes, 33, 2051, 2049, 1, 0, GetParam()});
+}
+
+TEST_P(GemmAccuracy, ThreadsMakeTheWhole) {
+  const int before = omp_get_max_threads();
+  for (const int threads : {1, 2, 3, 4, 6, 7}) {
+    omp_set_num_threads(threads);
+    for (const Trans ta : {Trans::no, Trans::yes}) {
+      for (const Trans tb : {Trans::no, Trans::yes}) {
+        for (const auto& [m, n, k] : {std::array<Index, 3>{100, 30, 9},
+                                      {70, 300, 20},
+                                      {300, 70, 20},
+                                      {3, 40, 30},
+                                      {200, 1, 40}}) {
+          SCOPED_TRACE(::testing::Message() << threads << " threads, " << static_cast<int>(ta)
+                                            << static_cast<int>(tb) << ' ' << m << 'x' << n);
+          EXPECT_NO_FATAL_FAILURE(check({ta, tb, m, n, k, 1, 1, GetParam()}));
+        }
+      }
+    }
+  }
+  omp_set_num_threads(before);
 }
 
 // Products of parts leave errors that add up at random, as those of fp32 do: the worst of many elements
@@ -236,30 +267,31 @@ TEST(GemmBf16, StoredOperandsGiveWhatRoundedOnesGive) {
 
 TEST(GemmBf16, FewRowsOfStoredOperands) {
   auto random = testing::generator();
+  std::vector<std::array<Index, 3>> shapes = {{20, 2051, 2049}};
   for (Index m = 1; m <= 17; ++m) {
-    for (const Index k : {1, 37, 130}) {
-      const Index n = 30;
-      const auto a = testing::uniform<float>(random, m * k);
-      const auto b = testing::uniform<float>(random, k * n);
-      std::vector<bfloat16> a16;
-      std::vector<bfloat16> b16;
-      for (const float v : a) a16.push_back(to_bfloat16(v));
-      for (const float v : b) b16.push_back(to_bfloat16(v));
-      auto c = poisoned(m * n);
-      gemm_bf16(Trans::no, Trans::yes, m, n, k, a16.data(), k, b16.data(), k, c.data(), n);
-      std::vector<double> expected;
-      for (Index i = 0; i < m; ++i) {
-        for (Index j = 0; j < n; ++j) {
-          double sum = 0;
-          for (Index l = 0; l < k; ++l) {
-            sum += double{to_float(a16[static_cast<std::size_t>(i * k + l)])} *
-                   double{to_float(b16[static_cast<std::size_t>(j * k + l)])};
-          }
-          expected.push_back(sum);
+    for (const Index k : {1, 37, 130}) shapes.push_back({m, 30, k});
+  }
+  for (const auto& [m, n, k] : shapes) {
+    const auto a = testing::uniform<float>(random, m * k);
+    const auto b = testing::uniform<float>(random, k * n);
+    std::vector<bfloat16> a16;
+    std::vector<bfloat16> b16;
+    for (const float v : a) a16.push_back(to_bfloat16(v));
+    for (const float v : b) b16.push_back(to_bfloat16(v));
+    auto c = poisoned(m * n);
+    gemm_bf16(Trans::no, Trans::yes, m, n, k, a16.data(), k, b16.data(), k, c.data(), n);
+    std::vector<double> expected;
+    for (Index i = 0; i < m; ++i) {
+      for (Index j = 0; j < n; ++j) {
+        double sum = 0;
+        for (Index l = 0; l < k; ++l) {
+          sum += double{to_float(a16[static_cast<std::size_t>(i * k + l)])} *
+                 double{to_float(b16[static_cast<std::size_t>(j * k + l)])};
         }
+        expected.push_back(sum);
       }
-      expect_near(c, expected, 2 * epsilon32 * static_cast<double>(k));
     }
+    expect_near(c, expected, 2 * epsilon32 * static_cast<double>(k));
   }
 }
 
@@ -267,7 +299,8 @@ TEST(GemmInt8, IsExact) {
   auto random = testing::generator();
   std::uniform_int_distribution<int> any(-128, 127);
   std::vector<std::array<Index, 3>> shapes = {{1, 1, 1}, {3, 5, 7}, {17, 33, 129}, {4, 70, 1000},
-                                              {0, 3, 3}, {3, 0, 3}, {3, 3, 0},     {2, 2, 131071}};
+                                              {0, 3, 3}, {3, 0, 3}, {3, 3, 0},     {2, 2, 131071},
+                                              {33, 2051, 2049}};
   for (Index m = 1; m <= 17; ++m) shapes.push_back({m, 19, 70});
   for (const auto& [m, n, k] : shapes) {
     const Index lda = k + 3;

@@ -1,0 +1,48 @@
+// Division of a product C[m×n] among the caller's OpenMP threads, a tile of C each.
+#pragma once
+
+#include <algorithm>
+
+#include <omp.h>
+
+#include <shoal/runtime/units.hpp>
+
+namespace shoal::kernels {
+
+struct Tile {
+  Index row, rows, column, columns;
+};
+
+/// body(tile) for tiles that make up C, at the same time; the whole of C where there is one thread. A tile of r
+/// rows and c columns is taken to cost its multiply-adds and r + column_cost·c, for what is packed of A and B.
+template <class Body>
+void over_tiles(Index m, Index n, double column_cost, const Body& body) {
+  const int threads = omp_in_parallel() ? 1 : omp_get_max_threads();
+  if (threads <= 1) return body(Tile{0, m, 0, n});
+  const auto packed = [&](int down) {
+    return static_cast<double>(m) / down + column_cost * static_cast<double>(n) / (threads / down);
+  };
+  int down = 1;  // tiles below each other
+  for (int parts = 2; parts <= threads; ++parts) {
+    if (threads % parts == 0 && packed(parts) < packed(down)) down = parts;
+  }
+  const int across = threads / down;
+  constexpr Index row_align = 16, column_align = 64;
+  const auto cut = [](Index extent, Index align, int part, int parts) {
+    const Index blocks = (extent + align - 1) / align;
+    return std::min(extent, blocks * part / parts * align);
+  };
+#pragma omp parallel num_threads(threads)
+  // A system may give fewer threads than were asked for.
+  for (int part = omp_get_thread_num(); part < threads; part += omp_get_num_threads()) {
+    const int i = part / across;
+    const int j = part % across;
+    const Index row = cut(m, row_align, i, down);
+    const Index column = cut(n, column_align, j, across);
+    const Tile tile{row, cut(m, row_align, i + 1, down) - row, column,
+                    cut(n, column_align, j + 1, across) - column};
+    if (tile.rows > 0 && tile.columns > 0) body(tile);
+  }
+}
+
+}  // namespace shoal::kernels
