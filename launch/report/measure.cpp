@@ -47,9 +47,11 @@ std::string last_line(const std::string& text) {
   return last.substr(0, 400);
 }
 
+enum class Leftovers { kill, keep };
+
 // Runs one child to its end; what it says goes to `log`.
 ChildEnd run_child_to_end(const Words& words, std::ofstream& log, double limit, Meter& meter,
-                          SignalQueue* signals) {
+                          SignalQueue* signals, Leftovers leftovers) {
   log << "$ " << shell_line(words) << '\n';
   ChildEnd end;
   ChildProcess child(words, {});
@@ -104,8 +106,10 @@ ChildEnd run_child_to_end(const Words& words, std::ofstream& log, double limit, 
     }
     meter.tick();
   }
-  child.signal_group(SIGKILL);
-  kill_orphans();
+  if (leftovers == Leftovers::kill) {
+    child.signal_group(SIGKILL);
+    kill_orphans();
+  }
   end.last_error = last_line(end.last_error);
   return end;
 }
@@ -166,21 +170,25 @@ class Conductor {
   // Empty, or what went wrong.
   std::string outside(const Measurement& each, std::ofstream& log) {
     std::string problem;
+    // What the commands leave is for the clean-up to end, such as the hosts of a lab.
+    const Leftovers leftovers = each.cleanup.empty() ? Leftovers::kill : Leftovers::keep;
     for (const Words& words : each.commands) {
-      problem = command(words, log, std::max(least_limit, limit_factor * each.expected), &signals_);
+      problem = command(words, log, std::max(least_limit, limit_factor * each.expected), &signals_,
+                        leftovers);
       if (!problem.empty()) break;
     }
     if (!each.cleanup.empty()) {
       // Not to be interrupted: it is what leaves nothing behind.
-      const std::string more = command(each.cleanup, log, least_limit, nullptr);
+      const std::string more = command(each.cleanup, log, least_limit, nullptr, Leftovers::kill);
       if (problem.empty()) problem = more;
     }
     return problem;
   }
 
-  std::string command(Words words, std::ofstream& log, double limit, SignalQueue* signals) {
+  std::string command(Words words, std::ofstream& log, double limit, SignalQueue* signals,
+                      Leftovers leftovers) {
     words.insert(words.begin(), options_.executable);
-    const ChildEnd end = run_child_to_end(words, log, limit, meter_, signals);
+    const ChildEnd end = run_child_to_end(words, log, limit, meter_, signals, leftovers);
     if (end.signal != 0) {
       signal_ = end.signal;
       return "it was interrupted";

@@ -418,6 +418,19 @@ TEST(Report, MeasuresOneAfterTheOtherAndTellsWhatFailed) {
   EXPECT_EQ(again.runs[1].state, Run::State::done);
 }
 
+TEST(Report, KeepsWhatACommandStartsForTheNextOne) {
+  const Folder folder;
+  // As a lab's hosts are: started by one command, met by the next, ended by the clean-up.
+  Measurement hosts = shell("hosts", "sleep 300 & echo $! > host");
+  hosts.commands.push_back({"-c", "kill -0 $(cat host) && echo {} > hosts.json"});
+  hosts.cleanup = {"-c", "true"};
+  const Measured measured = carry_out({hosts}, {}, with_shell(), ignore_runs);
+  EXPECT_EQ(measured.runs[0].state, Run::State::done) << measured.runs[0].problem;
+  const pid_t host = static_cast<pid_t>(std::atoi(Folder::read("host").c_str()));
+  ASSERT_GT(host, 0);
+  EXPECT_NE(kill(host, 0), 0) << "process " << host << " is still there";
+}
+
 TEST(Report, LeavesNothingBehindWhenItIsInterrupted) {
   const Folder folder;
   // A grandchild that would outlive its parent and does not care for SIGTERM.
