@@ -71,8 +71,10 @@ SharedMemoryRates::SharedMemoryRates(const Communicator& world, const LinkOption
   constexpr double memory_part = 1.0 / 12;
   double most = memory_part * static_cast<double>(memory_left().bytes) / each;
   all_reduce(world, &most, &most, 1, DType::f64, ReduceOp::min);
-  sizes_ = profile_sizes(options.quick, std::min({most, options.most_bytes, 1.0 * (1 << 28)}));
-  if (!options.quick) sizes_ = with_steps_between(sizes_);
+  // A quick profile has as many sizes of those that are soon measured: three were off by two in between.
+  const double longest_here = options.quick ? 1 << 24 : 1 << 28;
+  sizes_ = with_steps_between(
+      profile_sizes(false, std::min({most, options.most_bytes, longest_here})));
   // Gradients of a large model are longer than what the caches of all cores hold.
   constexpr double longest = 1 << 29;
   if (!options.quick && std::min(most, options.most_bytes) >= longest) sizes_.push_back(longest);

@@ -1,4 +1,5 @@
-// An algorithm for the ranks of one node: one of the node's collectives, by one of the paths that its data can take.
+// An algorithm for the ranks of one node: one of the node's collectives, by one of the paths that
+// its data can take.
 #pragma once
 
 #include "algorithm.hpp"

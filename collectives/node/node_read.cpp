@@ -1,7 +1,7 @@
 // Every collective of a node on private buffers, which the kernel reads for the others.
 //
-// Cost: 2 meetings, and each byte that comes to a rank copied once by the kernel, page by page; of an all-reduce
-// also the others' results.
+// Cost: 2 meetings, and each byte that comes to a rank copied once by the kernel, page by page; of
+// an all-reduce also the others' results.
 #include "node/node_algorithm.hpp"
 
 namespace shoal {
@@ -10,10 +10,11 @@ namespace {
 class NodeRead final : public NodeAlgorithm {
  public:
   NodeRead(Operation of, Collective collective)
-      : NodeAlgorithm({of, "node_read", "one node, any buffers: the kernel reads them for the others",
-                       "Jin et al. 2005, LiMIC: support for high-performance MPI intra-node "
-                       "communication on Linux cluster"},
-                      collective, NodePath::read) {}
+      : NodeAlgorithm(
+            {of, "node_read", "one node, any buffers: the kernel reads them for the others",
+             "Jin et al. 2005, LiMIC: support for high-performance MPI intra-node "
+             "communication on Linux cluster"},
+            collective, NodePath::read) {}
   std::string why_not(const Call& call) const override { return why_no_reading(call); }
   Seconds cost(Bytes bytes, int ranks, const Network&) const noexcept override {
     return node_cost::seconds(ranks, moved(bytes), node_cost::read_beta);

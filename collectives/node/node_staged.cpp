@@ -1,5 +1,5 @@
-// Every collective of a node on private buffers: data passes, in chunks that stay in the second-level cache,
-// through a staging area of each rank.
+// Every collective of a node on private buffers: data passes, in chunks that stay in the
+// second-level cache, through a staging area of each rank.
 //
 // Cost: a meeting a chunk; memory sees each byte of the user's buffers once in and once out.
 #include "node/node_algorithm.hpp"
@@ -10,10 +10,11 @@ namespace {
 class NodeStaged final : public NodeAlgorithm {
  public:
   NodeStaged(Operation of, Collective collective)
-      : NodeAlgorithm({of, "node_staged", "one node, any buffers: through cache-sized shared chunks",
-                       "Graham & Shipman 2008, MPI support for multi-core architectures; Jain et al. 2018, "
-                       "XPMEM collectives"},
-                      collective, NodePath::staged) {}
+      : NodeAlgorithm(
+            {of, "node_staged", "one node, any buffers: through cache-sized shared chunks",
+             "Graham & Shipman 2008, MPI support for multi-core architectures; Jain et al. 2018, "
+             "XPMEM collectives"},
+            collective, NodePath::staged) {}
   std::string why_not(const Call& call) const override { return why_no_node_path(call); }
   Seconds cost(Bytes bytes, int ranks, const Network&) const noexcept override {
     return node_cost::seconds(ranks, moved(bytes), node_cost::staged_beta);

@@ -44,8 +44,8 @@ Scratch& row_scratch() {
   return scratch;
 }
 
-// Rows of weights, in elements, from which on libraries pack their columns slowly; and weights, in elements,
-// that do not stay in the caches.
+// Rows of weights, in elements, from which on libraries pack their columns slowly; and weights, in
+// elements, that do not stay in the caches.
 constexpr Index long_rows = 2048;
 constexpr Index large_weights = Index{1} << 22;
 
@@ -92,7 +92,9 @@ bool is_skinny(Trans ta, Trans tb, Index m, Index most_rows) {
   return ta == Trans::no && tb == Trans::yes && m <= most_rows && !library_is_chosen;
 }
 
-Index most_rows_of_fp32(Index k) { return selected_isa() == Isa::avx512 && k >= long_rows ? 64 : 16; }
+Index most_rows_of_fp32(Index k) {
+  return selected_isa() == Isa::avx512 && k >= long_rows ? 64 : 16;
+}
 
 Index most_rows_rounded(Index n, Index k) {
   if (bf16_dots() == nullptr) return 7;
@@ -138,10 +140,9 @@ void skinny_bf16(Index m, Index n, Index k, const bfloat16* a, Index lda, const 
   const auto* const x_bits = reinterpret_cast<const std::uint16_t*>(a);
   const auto* const w_bits = reinterpret_cast<const std::uint16_t*>(b);
   if (const SkinnyBf16Kernels* const dots = bf16_dots()) {
-    return product_of_few(m, n, k, 1.0f, w_bits, ldb, 0.0f, c, ldc, dots->bf16,
-                          [&](Index i, std::uint16_t* x) {
-                            dots->arrange(m, i, k, x_bits + i * lda, x);
-                          });
+    return product_of_few(
+        m, n, k, 1.0f, w_bits, ldb, 0.0f, c, ldc, dots->bf16,
+        [&](Index i, std::uint16_t* x) { dots->arrange(m, i, k, x_bits + i * lda, x); });
   }
   product_of_few(m, n, k, 1.0f, w_bits, ldb, 0.0f, c, ldc, skinny().bf16, [&](Index i, float* x) {
     auto* const row = row_scratch().get<float>(static_cast<std::size_t>(k));

@@ -34,7 +34,8 @@ struct Bf16Dots {
   float alpha, beta;
 
   template <int Rows, int Columns>
-  [[gnu::always_inline]] static void add_step(const X* x, const W* w, Index ldw, Lanes (&sums)[Rows][Columns]) {
+  [[gnu::always_inline]] static void add_step(const X* x, const W* w, Index ldw,
+                                              Lanes (&sums)[Rows][Columns]) {
     __m512bh weights[Columns];
 #pragma GCC unroll 8
     for (int j = 0; j < Columns; ++j) weights[j] = Weights::load(w + j * ldw);

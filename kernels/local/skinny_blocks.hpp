@@ -1,4 +1,5 @@
-// How a product of a few rows is gone through: rows of X in blocks, each of which meets a few rows of W at a time.
+// How a product of a few rows is gone through: rows of X in blocks, each of which meets a few rows
+// of W at a time.
 //
 // To be included by *.simd.cpp files only.
 #pragma once
@@ -14,7 +15,8 @@ namespace shoal::kernels::SHOAL_SIMD_VARIANT {
 
 inline Index padded_row(Index k) { return (k + skinny_step - 1) / skinny_step * skinny_step; }
 
-// m rows in as few blocks of at most `most` as there can be: `full` ones of `rows`, the rest one shorter.
+// m rows in as few blocks of at most `most` as there can be: `full` ones of `rows`, the rest one
+// shorter.
 struct RowBlocks {
   Index rows, full, count;
 
@@ -23,8 +25,8 @@ struct RowBlocks {
     const Index rows = (m + count - 1) / count;
     return {rows, m - count * (rows - 1), count};
   }
-  // The place of row i of arranged rows of `padded` elements: where its first step lies, and how far it is
-  // to the next one.
+  // The place of row i of arranged rows of `padded` elements: where its first step lies, and how
+  // far it is to the next one.
   void find(Index i, Index padded, Index step, Index* first, Index* stride) const {
     const bool in_full = i < full * rows;
     const Index mine = in_full ? rows : rows - 1;
@@ -35,8 +37,9 @@ struct RowBlocks {
   }
 };
 
-// A Kernel says of what elements X, W and C are, how long rows are and how far apart (k, ldw, ldc), how many rows
-// of X fit in its registers (most_rows) with how many of W (columns_of), and multiplies:
+// A Kernel says of what elements X, W and C are, how long rows are and how far apart (k, ldw, ldc),
+// how many rows of X fit in its registers (most_rows) with how many of W (columns_of), and
+// multiplies:
 //   template <int Rows, int Columns> void tile(const X* x, const W* w, C* c) const;
 
 template <int Rows, class Kernel>
@@ -107,7 +110,8 @@ inline void sums_of_four(Lanes a, Lanes b, Lanes c, Lanes d, void* sums) {
     return __builtin_shufflevector(x, y, 0, 16, 1, 17, 4, 20, 5, 21, 8, 24, 9, 25, 12, 28, 13, 29);
   };
   const auto upper = [](Lanes x, Lanes y) {
-    return __builtin_shufflevector(x, y, 2, 18, 3, 19, 6, 22, 7, 23, 10, 26, 11, 27, 14, 30, 15, 31);
+    return __builtin_shufflevector(x, y, 2, 18, 3, 19, 6, 22, 7, 23, 10, 26, 11, 27, 14, 30, 15,
+                                   31);
   };
   const Lanes ab = lower(a, b) + upper(a, b);
   const Lanes cd = lower(c, d) + upper(c, d);
@@ -122,7 +126,8 @@ inline void sums_of_four(Lanes a, Lanes b, Lanes c, Lanes d, void* sums) {
 
 /// put(i, j, sum) for each of these vectors.
 template <int Rows, int Columns, class Lanes, class Put>
-[[gnu::always_inline]] inline void for_sums_of(const Lanes (&lanes)[Rows][Columns], const Put& put) {
+[[gnu::always_inline]] inline void for_sums_of(const Lanes (&lanes)[Rows][Columns],
+                                               const Put& put) {
   constexpr int count = Rows * Columns;
   decltype(lanes[0][0][0] + lanes[0][0][0]) sums[(count + 3) / 4 * 4];
 #pragma GCC unroll 8

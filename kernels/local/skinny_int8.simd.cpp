@@ -1,5 +1,5 @@
-// Products of a few rows of bytes, exact, by AVX-512 VNNI: Σ x·(w + 128) − 128·Σ x, since the instruction
-// multiplies signed bytes by unsigned ones.
+// Products of a few rows of bytes, exact, by AVX-512 VNNI: Σ x·(w + 128) − 128·Σ x, since the
+// instruction multiplies signed bytes by unsigned ones.
 #include <immintrin.h>
 
 #include "skinny_blocks.hpp"
@@ -24,7 +24,7 @@ struct Int8Dots {
   // Sums may wrap around on the way; their difference fits.
   template <int Rows, int Columns>
   [[gnu::always_inline]] static void add_step(const X* x, const W* w, Index ldw,
-                                               Ints (&sums)[Rows][Columns]) {
+                                              Ints (&sums)[Rows][Columns]) {
     const __m512i offset = _mm512_set1_epi8(-128);
     __m512i weights[Columns];
 #pragma GCC unroll 8

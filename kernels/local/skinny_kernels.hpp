@@ -10,15 +10,15 @@ namespace shoal::kernels {
 inline constexpr std::int64_t skinny_step = 128;
 
 /// C[m×n] = alpha·X·Wᵀ + beta·C. X is `arranged` by the function of the same
-/// table: in the order in which the kernel meets it. W has n rows of k elements, ldw apart, and is read
-/// once from memory. bfloat16 travels as its 16 bits.
+/// table: in the order in which the kernel meets it. W has n rows of k elements, ldw apart, and is
+/// read once from memory. bfloat16 travels as its 16 bits.
 template <class Arranged, class Weight>
 using SkinnyProduct = void(std::int64_t m, std::int64_t n, std::int64_t k, float alpha,
                            const Arranged* x, const Weight* w, std::int64_t ldw, float beta,
                            float* c, std::int64_t ldc);
-/// Row `i` of m, k elements, to its places in X, which has room for m padded rows. Parts of the rows that
-/// meet a kernel in one step lie side by side: rows far apart would fall on the same few lines of the
-/// first-level cache where k is a power of two.
+/// Row `i` of m, k elements, to its places in X, which has room for m padded rows. Parts of the
+/// rows that meet a kernel in one step lie side by side: rows far apart would fall on the same few
+/// lines of the first-level cache where k is a power of two.
 template <class Element>
 using ArrangeRow = void(std::int64_t m, std::int64_t i, std::int64_t k, const Element* row,
                         Element* x);

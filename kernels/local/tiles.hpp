@@ -13,8 +13,9 @@ struct Tile {
   Index row, rows, column, columns;
 };
 
-/// body(tile) for tiles that make up C, at the same time; the whole of C where there is one thread. A tile of r
-/// rows and c columns is taken to cost its multiply-adds and r + column_cost·c, for what is packed of A and B.
+/// body(tile) for tiles that make up C, at the same time; the whole of C where there is one thread.
+/// A tile of r rows and c columns is taken to cost its multiply-adds and r + column_cost·c, for
+/// what is packed of A and B.
 template <class Body>
 void over_tiles(Index m, Index n, double column_cost, const Body& body) {
   const int threads = omp_in_parallel() ? 1 : omp_get_max_threads();
