@@ -14,21 +14,29 @@ struct Tile {
 };
 
 /// body(tile) for tiles that make up C, at the same time; the whole of C where there is one thread.
-/// A tile of r rows and c columns is taken to cost its multiply-adds and r + column_cost·c, for
-/// what is packed of A and B.
+/// To pack an element of A is taken to cost as much as `packing` multiply-adds, and column_cost
+/// times that an element of B.
 template <class Body>
 void over_tiles(Index m, Index n, double column_cost, const Body& body) {
   const int threads = omp_in_parallel() ? 1 : omp_get_max_threads();
   if (threads <= 1) return body(Tile{0, m, 0, n});
-  const auto packed = [&](int down) {
-    return static_cast<double>(m) / down + column_cost * static_cast<double>(n) / (threads / down);
+  // What the registers of oneDNN's kernels hold of C.
+  constexpr Index row_align = 8, column_align = 48;
+  constexpr double packing = 20;
+  const auto longest = [](Index extent, Index align, int parts) {
+    const Index blocks = (extent + align - 1) / align;
+    return static_cast<double>(std::min(extent, (blocks + parts - 1) / parts * align));
+  };
+  const auto cost = [&](int down) {
+    const double rows = longest(m, row_align, down);
+    const double columns = longest(n, column_align, threads / down);
+    return rows * columns + packing * (rows + column_cost * columns);
   };
   int down = 1;  // tiles below each other
   for (int parts = 2; parts <= threads; ++parts) {
-    if (threads % parts == 0 && packed(parts) < packed(down)) down = parts;
+    if (threads % parts == 0 && cost(parts) < cost(down)) down = parts;
   }
   const int across = threads / down;
-  constexpr Index row_align = 16, column_align = 64;
   const auto cut = [](Index extent, Index align, int part, int parts) {
     const Index blocks = (extent + align - 1) / align;
     return std::min(extent, blocks * part / parts * align);
