@@ -112,7 +112,7 @@ void gemm_fp32(Trans ta, Trans tb, Index m, Index n, Index k, float alpha, const
   // transposed its packing takes three times as long an element.
   constexpr Index large = 1536;
   if (std::min(m, n) < large) {
-    over_tiles(m, n, tb == Trans::yes ? 3 : 1, multiply);
+    over_tiles(m, n, k, tb == Trans::yes ? 3 : 1, multiply);
   } else {
     multiply({0, m, 0, n});
   }

@@ -48,7 +48,7 @@ void integer_product(Index m, Index n, Index k, const std::int8_t* a, Index lda,
   if (by_onednn) {
     const SignalsHeld held;
     std::atomic<int> failed = dnnl_success;
-    over_tiles(m, n, 3, [&](const Tile& tile) {
+    over_tiles(m, n, k, 3, [&](const Tile& tile) {
       const std::int32_t no_offset = 0;
       const dnnl_status_t status = dnnl_gemm_s8s8s32(
           'N', 'T', 'F', tile.rows, tile.columns, k, 1.0f, a + tile.row * lda, lda, 0,

@@ -13,12 +13,16 @@ struct Tile {
   Index row, rows, column, columns;
 };
 
-/// body(tile) for tiles that make up C, at the same time; the whole of C where there is one thread.
-/// To pack an element of A is taken to cost as much as `packing` multiply-adds, and column_cost
-/// times that an element of B.
+/// body(tile) for tiles that make up C, whose sums run over k, at the same time; the whole of C
+/// where there is one thread, or less to do than to wake another costs. To pack an element of A is
+/// taken to cost as much as `packing` multiply-adds, and column_cost times that an element of B.
 template <class Body>
-void over_tiles(Index m, Index n, double column_cost, const Body& body) {
-  const int threads = omp_in_parallel() ? 1 : omp_get_max_threads();
+void over_tiles(Index m, Index n, Index k, double column_cost, const Body& body) {
+  constexpr double least_products = 1 << 18;  // of a thread
+  const double wanted =
+      static_cast<double>(m) * static_cast<double>(n) * static_cast<double>(k) / least_products;
+  const int threads =
+      omp_in_parallel() ? 1 : static_cast<int>(std::min<double>(omp_get_max_threads(), wanted));
   if (threads <= 1) return body(Tile{0, m, 0, n});
   // What the registers of oneDNN's kernels hold of C.
   constexpr Index row_align = 8, column_align = 48;

@@ -154,16 +154,17 @@ TEST_P(GemmAccuracy, FewRowsOfManyWeights) {
 }
 
 TEST_P(GemmAccuracy, ThreadsMakeTheWhole) {
+  // Some are too small to be divided.
   const int before = omp_get_max_threads();
   for (const int threads : {1, 2, 3, 4, 6, 7}) {
     omp_set_num_threads(threads);
     for (const Trans ta : {Trans::no, Trans::yes}) {
       for (const Trans tb : {Trans::no, Trans::yes}) {
         for (const auto& [m, n, k] : {std::array<Index, 3>{100, 30, 9},
-                                      {70, 300, 20},
-                                      {300, 70, 20},
+                                      {70, 300, 90},
+                                      {300, 70, 90},
                                       {3, 40, 30},
-                                      {200, 1, 40}}) {
+                                      {2000, 1, 1000}}) {
           SCOPED_TRACE(::testing::Message() << threads << " threads, " << static_cast<int>(ta)
                                             << static_cast<int>(tb) << ' ' << m << 'x' << n);
           EXPECT_NO_FATAL_FAILURE(check({ta, tb, m, n, k, 1, 1, GetParam()}));
