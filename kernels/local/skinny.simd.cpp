@@ -1,9 +1,5 @@
 // Products of a few rows: dot products along k, so that each weight is read once, in the order in which
 // it lies. Up to four rows they take as long as reading the weights, at sixteen the multiply-adds do.
-#if defined(SHOAL_SIMD_VARIANT_avx512) || defined(SHOAL_SIMD_VARIANT_avx2)
-#include <immintrin.h>
-#endif
-
 #include "skinny_blocks.hpp"
 
 namespace shoal::kernels::SHOAL_SIMD_VARIANT {
@@ -29,17 +25,6 @@ typedef float Lanes __attribute__((vector_size(lanes * 4)));
 typedef float LooseLanes __attribute__((vector_size(lanes * 4), aligned(4), may_alias));
 typedef std::uint32_t Bits __attribute__((vector_size(lanes * 4)));
 typedef std::uint32_t LooseBits __attribute__((vector_size(lanes * 4), aligned(2), may_alias));
-
-#if defined(SHOAL_SIMD_VARIANT_avx512)
-#elif defined(SHOAL_SIMD_VARIANT_avx2)
-inline float sum_of(Lanes v) {
-  const __m128 four = _mm_add_ps(_mm256_castps256_ps128(v), _mm256_extractf128_ps(v, 1));
-  const __m128 two = _mm_add_ps(four, _mm_movehl_ps(four, four));
-  return _mm_cvtss_f32(_mm_add_ss(two, _mm_shuffle_ps(two, two, 1)));
-}
-#else
-inline float sum_of(Lanes v) { return (v[0] + v[2]) + (v[1] + v[3]); }
-#endif
 
 struct Fp32Weights {
   using Stored = float;
@@ -74,6 +59,7 @@ struct FloatDots {
   using X = float;
   using W = typename Weights::Stored;
   using C = float;
+  using Sums = Lanes;
   static constexpr int most_rows = rows_at_a_time;
   static constexpr auto& columns_of = columns_for;
   static constexpr int vectors = Weights::vectors;
@@ -98,38 +84,11 @@ struct FloatDots {
     }
   }
 
-  template <int Rows, int Columns>
-  void tile(const float* x, const W* w, float* c) const {
-    Lanes sums[Rows][Columns] = {};
-    Index at = 0;
-    for (; at + step <= k; at += step) {
-#pragma GCC unroll 8
-      for (int j = 0; j < Columns; ++j) {
-        __builtin_prefetch(w + at + (j + Columns) * ldw);  // for the tile after this one
-      }
-      add_step<Rows, Columns>(x + at * Rows, w + at, ldw, sums);
-    }
-    if (at < k) {
-      W last[Columns][step] = {};
-#pragma GCC unroll 8
-      for (int j = 0; j < Columns; ++j) {
-        for (Index i = at; i < k; ++i) last[j][i - at] = w[j * ldw + i];
-      }
-      add_step<Rows, Columns>(x + at * Rows, last[0], step, sums);
-    }
-    const auto put = [&](int i, int j, float sum) {
+  auto putter(const X*, C* c) const {
+    return [this, c](int i, int j, float sum) {
       float& out = c[i * ldc + j];
       out = beta == 0 ? alpha * sum : alpha * sum + beta * out;
     };
-#if defined(SHOAL_SIMD_VARIANT_avx512)
-    for_sums_of(sums, put);
-#else
-#pragma GCC unroll 8
-    for (int i = 0; i < Rows; ++i) {
-#pragma GCC unroll 8
-      for (int j = 0; j < Columns; ++j) put(i, j, sum_of(sums[i][j]));
-    }
-#endif
   }
 };
 

@@ -26,6 +26,7 @@ struct Bf16Dots {
   using X = std::uint16_t;
   using W = typename Weights::Stored;
   using C = float;
+  using Sums = Lanes;
   static constexpr int most_rows = 8;
   static constexpr int columns_of[] = {0, 8, 6, 6, 5, 4, 4, 3, 3};
   static constexpr Index step = 32;
@@ -49,31 +50,11 @@ struct Bf16Dots {
     }
   }
 
-  template <int Rows, int Columns>
-  void tile(const X* x, const W* w, C* c) const {
-    Lanes sums[Rows][Columns] = {};
-    Index at = 0;
-    for (; at + step <= k; at += step) {
-#pragma GCC unroll 8
-      for (int j = 0; j < Columns; ++j) {
-        const W* const next = w + at + (j + Columns) * ldw;  // of the tile after this one
-        __builtin_prefetch(next);
-        if (sizeof(W) == 4) __builtin_prefetch(next + 16);
-      }
-      add_step<Rows, Columns>(x + at * Rows, w + at, ldw, sums);
-    }
-    if (at < k) {
-      W last[Columns][step] = {};
-#pragma GCC unroll 8
-      for (int j = 0; j < Columns; ++j) {
-        for (Index i = at; i < k; ++i) last[j][i - at] = w[j * ldw + i];
-      }
-      add_step<Rows, Columns>(x + at * Rows, last[0], step, sums);
-    }
-    for_sums_of(sums, [&](int i, int j, float sum) {
+  auto putter(const X*, C* c) const {
+    return [this, c](int i, int j, float sum) {
       float& out = c[i * ldc + j];
       out = beta == 0 ? alpha * sum : alpha * sum + beta * out;
-    });
+    };
   }
 };
 

@@ -13,6 +13,7 @@ struct Int8Dots {
   using X = std::int8_t;
   using W = std::int8_t;
   using C = std::int32_t;
+  using Sums = Ints;
   static constexpr int most_rows = 8;
   static constexpr int columns_of[] = {0, 8, 6, 6, 6, 4, 4, 3, 3};
   static constexpr Index step = 64;
@@ -21,7 +22,6 @@ struct Int8Dots {
   const std::int32_t* row_sums;  // of the rows of X, in their order
   const X* first;                // of X
 
-  // Sums may wrap around on the way; their difference fits.
   template <int Rows, int Columns>
   [[gnu::always_inline]] static void add_step(const X* x, const W* w, Index ldw,
                                               Ints (&sums)[Rows][Columns]) {
@@ -41,27 +41,13 @@ struct Int8Dots {
     }
   }
 
-  template <int Rows, int Columns>
-  void tile(const X* x, const W* w, C* c) const {
-    Ints sums[Rows][Columns] = {};
-    Index at = 0;
-    for (; at + step <= k; at += step) {
-#pragma GCC unroll 8
-      for (int j = 0; j < Columns; ++j) __builtin_prefetch(w + at + (j + Columns) * ldw);
-      add_step<Rows, Columns>(x + at * Rows, w + at, ldw, sums);
-    }
-    if (at < k) {
-      W last[Columns][step] = {};
-      for (int j = 0; j < Columns; ++j) {
-        for (Index i = at; i < k; ++i) last[j][i - at] = w[j * ldw + i];
-      }
-      add_step<Rows, Columns>(x + at * Rows, last[0], step, sums);
-    }
-    const std::int32_t* const of_rows = row_sums + (x - first) / padded_row(k);
-    for_sums_of(sums, [&](int i, int j, std::int32_t sum) {
+  // Sums may wrap around on the way; their difference fits.
+  auto putter(const X* x, C* c) const {
+    return [this, c, of_rows = row_sums + (x - first) / padded_row(k)](int i, int j,
+                                                                       std::int32_t sum) {
       const std::uint32_t excess = static_cast<std::uint32_t>(of_rows[i]) * 128u;
       c[i * ldc + j] = static_cast<std::int32_t>(static_cast<std::uint32_t>(sum) - excess);
-    });
+    };
   }
 };
 
